@@ -1,0 +1,1 @@
+"""Evidence: what every verb returns besides its answer: numbers, intervals, plots, one self-contained HTML report."""

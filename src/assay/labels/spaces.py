@@ -1,0 +1,122 @@
+"""A label space: which values a label can take, and in which order.
+
+Class order is part of the space. Two arrays whose columns mean different classes are the oldest silent bug of this
+field, so every space has a fingerprint and every operation that joins two arrays checks it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from assay.errors import InputError
+
+
+class Kind(StrEnum):
+    """What sort of truth a space holds."""
+
+    CATEGORICAL = "categorical"
+    MULTILABEL = "multilabel"
+    ORDINAL = "ordinal"
+    REAL = "real"
+    DURATION = "duration"
+    SEQUENCE = "sequence"
+    MASK = "mask"
+    RANKING = "ranking"
+    CODE = "code"
+    LATTICE = "lattice"
+    SOLUTION = "solution"
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """An ordered set of class names.
+
+    Parameters
+    ----------
+    names : the k class names in column order; empty for spaces without classes (real, duration).
+    kind : what sort of truth this is.
+    open_set : whether rows may belong to a class that is not in `names`.
+    """
+
+    names: tuple[str, ...]
+    kind: Kind = Kind.CATEGORICAL
+    open_set: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.names, str):
+            raise InputError(f"Class names must be a sequence of names, got the single string {self.names!r}.")
+        object.__setattr__(self, "names", tuple(str(name) for name in self.names))
+        object.__setattr__(self, "kind", Kind(self.kind))
+        first: dict[str, int] = {}
+        for position, name in enumerate(self.names):
+            if name in first:
+                raise InputError(f"Class names must differ: {name!r} stands at {first[name]} and at {position}.")
+            first[name] = position
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes, k."""
+        return len(self.names)
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that change with the kind, the names and their order."""
+        text = json.dumps([self.kind.value, self.names, self.open_set], ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def require(self, other: Space) -> None:
+        """Raise unless `other` is this very space, saying where they part."""
+        if self.fingerprint == other.fingerprint:
+            return
+        if self.kind != other.kind:
+            raise InputError(f"Label spaces differ in kind: {self.kind.value} and {other.kind.value}.")
+        if set(self.names) == set(other.names) and self.names != other.names:
+            at = next(i for i, (a, b) in enumerate(zip(self.names, other.names, strict=True)) if a != b)
+            raise InputError(
+                f"The classes come in another order: column {at} is {self.names[at]!r} here and {other.names[at]!r} "
+                "there. Re-order the columns with `Space.permutation` before joining the arrays."
+            )
+        missing = [name for name in self.names if name not in set(other.names)][:3]
+        extra = [name for name in other.names if name not in set(self.names)][:3]
+        raise InputError(
+            f"Label spaces differ: {self.n_classes} and {other.n_classes} classes; only here {missing}, only there {extra}."
+        )
+
+    def permutation(self, other: Space) -> npt.NDArray[np.int64]:
+        """Indices `p` with `array_of_other[:, p]` in this space's column order. Both must hold the same names."""
+        if set(self.names) != set(other.names):
+            self.require(other)
+        where = {name: i for i, name in enumerate(other.names)}
+        return np.array([where[name] for name in self.names], dtype=np.int64)
+
+    def encode(self, values: Sequence[object] | npt.NDArray[np.generic]) -> npt.NDArray[np.int32]:
+        """Turn class names into codes `(n,)` int32; an unknown name raises and names its row."""
+        where = {name: i for i, name in enumerate(self.names)}
+        codes = np.empty(len(values), dtype=np.int32)
+        for row, value in enumerate(values):
+            code = where.get(str(value))
+            if code is None:
+                known = ", ".join(map(repr, self.names[:5])) + (", ..." if self.n_classes > 5 else "")
+                raise InputError(f"Unknown class {value!r}: the space holds {known}.", row=row)
+            codes[row] = code
+        return codes
+
+    def decode(self, codes: npt.ArrayLike) -> list[str]:
+        """Turn codes `(n,)` back into class names."""
+        return [self.names[code] for code in np.asarray(codes, dtype=np.int64)]
+
+    @classmethod
+    def from_values(cls, values: Iterable[object], kind: Kind = Kind.CATEGORICAL) -> Space:
+        """The space of the values seen: numbers in numeric order when all are numbers, else names in code-point order."""
+        names = {str(value) for value in values}
+        try:
+            return cls(tuple(sorted(names, key=lambda name: (float(name), name))), kind)
+        except ValueError:
+            return cls(tuple(sorted(names)), kind)

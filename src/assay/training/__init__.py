@@ -1,0 +1,1 @@
+"""Models and their predictions: features, out-of-fold probabilities."""

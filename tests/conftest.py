@@ -1,0 +1,22 @@
+"""Fixtures that every test may use."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(os.environ.get("ASSAY_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """Locate a real data set by its path below the data folder, or skip and name the file."""
+
+    def locate(path: str) -> Path:
+        found = SHARED / path
+        if not found.exists():
+            pytest.skip(f"real data set {path} is absent: set ASSAY_DATA to the folder that holds it")
+        return found
+
+    return locate
