@@ -86,7 +86,8 @@ class Space:
         missing = [name for name in self.names if name not in set(other.names)][:3]
         extra = [name for name in other.names if name not in set(self.names)][:3]
         raise InputError(
-            f"Label spaces differ: {self.n_classes} and {other.n_classes} classes; only here {missing}, only there {extra}."
+            f"Label spaces differ: {self.n_classes} and {other.n_classes} classes; "
+            f"only here {missing}, only there {extra}."
         )
 
     def permutation(self, other: Space) -> npt.NDArray[np.int64]:
@@ -114,7 +115,7 @@ class Space:
 
     @classmethod
     def from_values(cls, values: Iterable[object], kind: Kind = Kind.CATEGORICAL) -> Space:
-        """The space of the values seen: numbers in numeric order when all are numbers, else names in code-point order."""
+        """The space of the values seen: in numeric order when all are numbers, else names in code-point order."""
         names = {str(value) for value in values}
         try:
             return cls(tuple(sorted(names, key=lambda name: (float(name), name))), kind)
