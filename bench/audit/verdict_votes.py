@@ -1,7 +1,8 @@
 """What five crowd workers said about each suspected label error of public test sets (Northcutt et al. 2021).
 
-Rule of the paper: a label is wrong when fewer than 3 of 5 workers chose the given label. A wrong label is `correctable` when
-at least 3 chose the guess, `multi` when at least 3 chose both, `neither` when at least 3 chose neither, else `non-agreement`.
+Rule of the paper: a label is wrong when fewer than 3 of 5 workers chose the given label. A wrong label is `correctable`
+when at least 3 chose the guess, `multi` when at least 3 chose both, `neither` when at least 3 chose neither, else
+`non-agreement`.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class Verdicts(NamedTuple):
 def load(name: str) -> Verdicts:
     """Read the verdicts of "mnist", "cifar10", "cifar100" or "amazon".
 
-    Thirteen records of MNIST have the given label as the guess and more than five votes; the workers confirmed all of them.
-    Amazon workers chose a class by name; its classes are coded in the order of `AMAZON`.
+    Thirteen records of MNIST have the given label as the guess and more than five votes: all were confirmed. Amazon
+    workers chose a class by name; its classes are coded in the order of `AMAZON`.
     """
     with gzip.open(shared(f"label-errors/mturk/{name}_mturk.json.gz"), "rt", encoding="utf-8") as file:
         records: list[dict[str, Any]] = json.load(file)
