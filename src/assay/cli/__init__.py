@@ -1,0 +1,84 @@
+"""The commands. Each lives in its own file and is imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from assay import __version__
+from assay.errors import AssayError
+
+# One sentence a command, written here so that `assay --help` imports none of them.
+COMMANDS = {
+    "demo": "Audit handwritten digits, some labels of which are wrong: a first look in a minute.",
+    "audit": "Find the wrong labels of a data set and write a report.",
+    "stability": "Does the ranking of models survive the repair of their test labels?",
+    "ledger": "Who said what about which label, when, on what evidence; replay and undo.",
+    "report": "Render report.html again from report.json.",
+    "papers": "From a paper to its file, test, bench row and claim.",
+    "doctor": "What is installed, which extras are missing, which devices are there.",
+    "new-method": "Scaffold a method: its file, test, bench and docs page.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows the names of its commands without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of a label's life."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the file of a command and return the command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"assay.cli.{cmd_name.replace('-', '_')}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands from the literals above."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="assay")
+def assay() -> None:
+    """Find out what labels are really worth.
+
+    \b
+    Start here:
+      assay audit reviews.csv --label sentiment      finds the wrong labels, writes a report
+      assay ledger log reviews.assay                 what was said about which row
+      assay papers                                   the methods, and where each one lives
+
+    \b
+    Exit codes: 0 done, 2 bad input or usage (one sentence on standard error), 130 interrupted.
+    Completion: eval "$(_ASSAY_COMPLETE=bash_source assay)", or zsh_source, fish_source.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; every error of ours is one sentence and exit code 2."""
+    try:
+        code = assay.main(args=arguments, prog_name="assay", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("assay: interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except AssayError as error:
+        click.echo(f"assay: {error}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        # The reader of a pipe went away: not an error, but the interpreter must not flush into it again.
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
