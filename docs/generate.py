@@ -38,11 +38,16 @@ def papers() -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for method in methods():
-        arxiv = f" arXiv {method.arxiv}" if method.arxiv else ""
-        lines.append(
-            f"| {method.stage} | [{method.title}]({method.docs}) | {method.paper}{arxiv} "
-            f"| [{method.name}.py]({method.file}) | [test]({method.test}) | [bench]({method.bench}), [numbers]({method.results}) | {method.claim} |"
-        )
+        cells = [
+            method.stage,
+            f"[{method.title}]({method.docs})",
+            method.paper + (f" arXiv {method.arxiv}" if method.arxiv else ""),
+            f"[{method.name}.py]({method.file})",
+            f"[test]({method.test})",
+            f"[bench]({method.bench}), [numbers]({method.results})",
+            method.claim,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return NOTICE + "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,92 @@
+"""What every method must keep, found by discovery: a new method is held to it without a line here."""
+
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sklearn.base import BaseEstimator, clone
+
+from assay.cli import COMMANDS
+from assay.evidence.methods import Method, methods
+from docs.generate import missing_counterparts
+
+ROOT = Path(__file__).parents[1]
+EVERY = pytest.mark.parametrize("method", methods(), ids=lambda method: method.name)
+
+
+def public_classes(method: Method) -> list[type[BaseEstimator]]:
+    module = importlib.import_module(f"assay.{method.stage}.{method.name}")
+    found = [value for value in vars(module).values() if inspect.isclass(value) and value.__module__ == module.__name__]
+    return [value for value in found if issubclass(value, BaseEstimator)]
+
+
+def test_there_are_methods():
+    assert len(methods()) >= 8
+
+
+@EVERY
+def test_counterparts(method: Method):
+    assert missing_counterparts(method) == []
+
+
+@EVERY
+def test_literal_is_complete(method: Method):
+    assert method.accepts
+    assert method.gives
+    assert method.claim.strip()
+    assert method.command.startswith(("assay ", "from assay"))
+    assert method.status in {"stable", "experimental"}
+
+
+@EVERY
+def test_public_face(method: Method):
+    classes = public_classes(method)
+    assert classes, f"{method.file} has no scikit-learn style class"
+    for found in classes:
+        copy = clone(found())
+        assert copy.get_params() == found().get_params()
+        assert hasattr(found, "fit")
+        assert hasattr(found, "evidence")
+
+
+@EVERY
+def test_page_shows_code_and_command(method: Method):
+    page = (ROOT / method.docs).read_text(encoding="utf-8")
+    assert "```python" in page
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "src").rglob("*.py")), ids=lambda path: path.stem)
+def test_a_file_is_one_idea(path: Path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_table_says_what_the_command_says(name: str):
+    command = importlib.import_module(f"assay.cli.{name.replace('-', '_')}").command
+    assert command.name == name
+    assert command.get_short_help_str(limit=200) == COMMANDS[name]
+
+
+def test_help_imports_nothing_heavy():
+    heavy = {"numpy", "scipy", "sklearn", "pyarrow", "numba", "matplotlib", "torch", "rich"}
+    code = (
+        "import sys; from assay.cli import assay; assay.main(['--help'], standalone_mode=False); "
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert heavy.isdisjoint(done.stderr.split())
+
+
+def test_base_install_needs_no_torch():
+    code = (
+        "import sys, pkgutil, importlib, assay\n"
+        "for module in pkgutil.walk_packages(assay.__path__, 'assay.'):\n"
+        "    if not module.name.endswith('__main__'):\n"
+        "        importlib.import_module(module.name)\n"
+        "print(*{name.split('.')[0] for name in sys.modules} & {'torch', 'pandas', 'polars', 'ray', 'datasets'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
