@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -97,27 +98,81 @@ class Space:
         where = {name: i for i, name in enumerate(other.names)}
         return np.array([where[name] for name in self.names], dtype=np.int64)
 
-    def encode(self, values: Sequence[object] | npt.NDArray[np.generic]) -> npt.NDArray[np.int32]:
-        """Turn class names into codes `(n,)` int32; an unknown name raises and names its row."""
+    def encode(
+        self, values: Sequence[object] | npt.NDArray[np.generic], mask: npt.NDArray[np.bool_] | None = None
+    ) -> npt.NDArray[np.int32]:
+        """Turn class names into codes `(n,)` int32; an unknown name raises and names its row.
+
+        Rows where `mask` (n,) is false hold no label: they are not read and get code 0.
+        """
         where = {name: i for i, name in enumerate(self.names)}
-        codes = np.empty(len(values), dtype=np.int32)
-        for row, value in enumerate(values):
-            code = where.get(str(value))
+        found, inverse = distinct(values)
+        codes = np.zeros(len(found), dtype=np.int32)
+        unknown = {}
+        for i, value in enumerate(found):
+            code = where.get(name_of(value))
             if code is None:
+                unknown[i] = value
+            else:
+                codes[i] = code
+        if unknown:
+            wrong = np.isin(inverse, list(unknown))
+            rows = np.flatnonzero(wrong if mask is None else wrong & mask)
+            if rows.size:
                 known = ", ".join(map(repr, self.names[:5])) + (", ..." if self.n_classes > 5 else "")
-                raise InputError(f"Unknown class {value!r}: the space holds {known}.", row=row)
-            codes[row] = code
-        return codes
+                came = name_of(unknown[int(inverse[rows[0]])])
+                raise InputError(f"Unknown class {came!r}: the space holds {known}.", row=int(rows[0]))
+        return codes[inverse]
 
     def decode(self, codes: npt.ArrayLike) -> list[str]:
-        """Turn codes `(n,)` back into class names."""
-        return [self.names[code] for code in np.asarray(codes, dtype=np.int64)]
+        """Turn codes `(n,)` back into class names; a code outside 0..k-1 raises and names its row."""
+        array = np.asarray(codes, dtype=np.int64)
+        wrong = np.flatnonzero((array < 0) | (array >= self.n_classes))
+        if wrong.size:
+            row = int(wrong[0])
+            raise InputError(f"Code {array[row]} names no class: codes run from 0 to {self.n_classes - 1}.", row=row)
+        return [self.names[code] for code in array]
 
     @classmethod
     def from_values(cls, values: Iterable[object], kind: Kind = Kind.CATEGORICAL) -> Space:
-        """The space of the values seen: in numeric order when all are numbers, else names in code-point order."""
-        names = {str(value) for value in values}
+        """Make the space of the values seen: finite numbers in numeric order, other names in code-point order."""
+        found, _ = distinct(values if isinstance(values, np.ndarray) else list(values))
+        names = {name_of(value) for value in found}
         try:
-            return cls(tuple(sorted(names, key=lambda name: (float(name), name))), kind)
+            numbers = {name: float(name) for name in names}
         except ValueError:
             return cls(tuple(sorted(names)), kind)
+        if not all(math.isfinite(number) for number in numbers.values()):  # "nan" has no place in an order
+            return cls(tuple(sorted(names)), kind)
+        return cls(tuple(sorted(names, key=lambda name: (numbers[name], name))), kind)
+
+
+def name_of(value: object) -> str:
+    """Name of the class that a value stands for; 3.0 is named "3", because a missing cell turns integers into floats.
+
+    >>> name_of(3.0), name_of(3), name_of("3.0")
+    ('3', '3', '3.0')
+    """
+    if isinstance(value, float | np.floating) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def distinct(values: Sequence[object] | npt.NDArray[np.generic]) -> tuple[list[object], npt.NDArray[np.int64]]:
+    """Return the different values, and for each row which of them it holds `(n,)`.
+
+    Columns of ten million rows hold few values, so what is slow in Python is done once a value, not once a row.
+    """
+    if isinstance(values, np.ndarray) and values.dtype.kind in "biufU":
+        found, inverse = np.unique(values, return_inverse=True)
+        return list(found), inverse.astype(np.int64).reshape(len(values))
+    where: dict[tuple[type, object], int] = {}  # the type tells True from 1, which Python holds equal
+    inverse = np.empty(len(values), dtype=np.int64)
+    for row, value in enumerate(values):
+        try:
+            inverse[row] = where.setdefault((type(value), value), len(where))
+        except TypeError:
+            raise InputError(
+                f"A class name cannot be a {type(value).__name__}: give text or numbers.", row=row
+            ) from None
+    return [value for _, value in where], inverse
