@@ -1,0 +1,330 @@
+"""The report: what a verb found, as one JSON file and one self-contained HTML page that is a function of it.
+
+`Report` is plain data: facts with intervals, sections of blocks (`Prose`, `Grid`, `Matrix`, `Figure`, `Cards`), the
+commands to run next, warnings, and where everything came from. `render` makes the page: no network, no script, text of
+the data set inert. `write_report` puts `report.html` and `report.json` side by side.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from assay.errors import InputError
+from assay.evidence.draw import svg
+from assay.evidence.plots import Figure
+from assay.evidence.record import build, plain
+from assay.evidence.rows import Card, Cards, Picture, TableRow, Text
+from assay.evidence.shown import number, short, visible
+
+__all__ = [
+    "Card",
+    "Cards",
+    "Column",
+    "Command",
+    "Fact",
+    "Figure",
+    "Grid",
+    "Matrix",
+    "MatrixCell",
+    "Picture",
+    "Prose",
+    "Report",
+    "Section",
+    "TableRow",
+    "Text",
+    "from_json",
+    "read_report",
+    "render",
+    "to_json",
+    "write_report",
+]
+
+_FORMAT = 1
+_DENSE = 20
+_LARGEST = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One number that matters.
+
+    Parameters
+    ----------
+    label : what it is.
+    value : the number, or a short text. With the unit "%" it is a share from 0 to 1.
+    interval : its 95 % bounds, in the unit of `value`.
+    unit : its unit.
+    note : a few words below it.
+    """
+
+    label: str
+    value: str | int | float
+    interval: tuple[float, float] | None = None
+    unit: str = ""
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.unit == "%" and not isinstance(self.value, str) and abs(self.value) > 1:
+            raise InputError(f"The unit % takes a share from 0 to 1: {self.label!r} is {self.value}; divide by 100.")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command to run next, as one would type it (quoted with `shlex.join`), and why."""
+
+    text: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prose:
+    """Plain text; a blank line parts paragraphs."""
+
+    TAGGED: ClassVar[bool] = True
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a `Grid`: its name, and the unit of its numbers ("%" for shares from 0 to 1)."""
+
+    name: str
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table. A cell is a text, a number, None, or a (value, low, high) triple.
+
+    Parameters
+    ----------
+    title : its caption.
+    columns : the columns.
+    rows : one tuple per row, as long as `columns`.
+    note : a line below it.
+    """
+
+    TAGGED: ClassVar[bool] = True
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str | int | float | tuple[float, float, float] | None, ...], ...]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for at, row in enumerate(self.rows):
+            if len(row) != len(self.columns):
+                raise InputError(f"Table {self.title!r} has {len(self.columns)} columns, a row has {len(row)}.", row=at)
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixCell:
+    """One cell: positions in `Matrix.names`, the value, and a count when there is one."""
+
+    row: int
+    column: int
+    value: float
+    count: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A class by class matrix as a heat table; for more than 20 classes its largest cells off the diagonal as a list.
+
+    Make one with `Matrix.of`.
+
+    Parameters
+    ----------
+    title : its caption.
+    names : names of the classes that `cells` speak of.
+    cells : the cells shown.
+    n_classes : k.
+    unit : unit of the values ("%" for shares from 0 to 1).
+    row_axis, column_axis : what the rows and the columns are.
+    note : a line below it.
+    """
+
+    TAGGED: ClassVar[bool] = True
+    title: str
+    names: tuple[str, ...]
+    cells: tuple[MatrixCell, ...]
+    n_classes: int
+    unit: str = "%"
+    row_axis: str = "given label"
+    column_axis: str = "likely true label"
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for at, cell in enumerate(self.cells):
+            if not (0 <= cell.row < len(self.names) and 0 <= cell.column < len(self.names)):
+                raise InputError(f"Matrix {self.title!r} has a cell outside of its {len(self.names)} names.", row=at)
+
+    @classmethod
+    def of(
+        cls,
+        title: str,
+        names: tuple[str, ...] | list[str],
+        values: Any,
+        counts: Any = None,
+        *,
+        unit: str = "%",
+        row_axis: str = "given label",
+        column_axis: str = "likely true label",
+        note: str = "",
+    ) -> Matrix:
+        """From a `(k, k)` array or scipy sparse matrix of values, and counts of the same shape when there are any."""
+        from scipy.sparse import csr_array, issparse
+
+        k = len(names)
+        dense = np.asarray(values.toarray() if issparse(values) and k <= _DENSE else values) if k <= _DENSE else None
+        rows: list[int]
+        if dense is not None:
+            rows, columns = (list(map(int, axis)) for axis in np.indices((k, k)).reshape(2, -1))
+            shown = dense.reshape(-1)
+        else:
+            sparse = csr_array(values).tocoo()
+            keep = np.flatnonzero((sparse.row != sparse.col) & (sparse.data > 0))
+            keep = keep[np.lexsort((sparse.col[keep], sparse.row[keep], -sparse.data[keep]))][:_LARGEST]
+            rows, columns = sparse.row[keep].tolist(), sparse.col[keep].tolist()
+            shown = sparse.data[keep]
+        used = sorted({*rows, *columns}) if dense is None else list(range(k))
+        place = {code: at for at, code in enumerate(used)}
+        many = None if counts is None else csr_array(counts)
+        cells = tuple(
+            MatrixCell(place[r], place[c], float(value), None if many is None else plain(many[r, c]))
+            for r, c, value in zip(rows, columns, shown, strict=True)
+        )
+        return cls(title, tuple(names[code] for code in used), cells, k, unit, row_axis, column_axis, note)
+
+    @property
+    def dense(self) -> bool:
+        """Whether every cell is shown."""
+        return self.n_classes <= _DENSE
+
+
+Block = Prose | Grid | Matrix | Figure | Cards
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A chapter: its title, one sentence that says what it shows, and blocks."""
+
+    title: str
+    lead: str
+    blocks: tuple[Block, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything a verb found.
+
+    Parameters
+    ----------
+    title : what was looked at.
+    verdict : the finding, in one sentence.
+    facts : the numbers that matter, most important first.
+    sections : the chapters.
+    commands : what to run next.
+    warnings : what makes the numbers doubtful.
+    provenance : where everything came from: source, sha256, rows, versions, seed, command line, time.
+    numbers : every number, for machines.
+    """
+
+    title: str
+    verdict: str
+    facts: tuple[Fact, ...] = ()
+    sections: tuple[Section, ...] = ()
+    commands: tuple[Command, ...] = ()
+    warnings: tuple[str, ...] = ()
+    provenance: dict[str, object] = field(default_factory=dict)
+    numbers: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "provenance", plain(self.provenance, "provenance"))
+        object.__setattr__(self, "numbers", plain(self.numbers, "numbers"))
+
+
+def to_json(report: Report) -> str:
+    """JSON of a report; `from_json` makes an equal report of it."""
+    return json.dumps({"assay_report": _FORMAT} | plain(report, "report"), indent=1, ensure_ascii=False) + "\n"
+
+
+def from_json(text: str | bytes) -> Report:
+    """Report of its JSON; raises `InputError` that names the first place which is not as it should be."""
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"Not a report: the JSON cannot be read ({error}).") from None
+    if not isinstance(fields, dict) or fields.pop("assay_report", None) != _FORMAT:
+        raise InputError(f'Not a report: expected a JSON object with "assay_report": {_FORMAT}.')
+    report: Report = build(Report, fields, "report")
+    return report
+
+
+def read_report(path: Path) -> Report:
+    """Report of a `report.json`, or of the folder that holds one."""
+    file = path / "report.json" if path.is_dir() else path
+    try:
+        return from_json(file.read_bytes())
+    except OSError as error:
+        raise InputError(f"No report at {file}: {error.strerror}.") from None
+
+
+def render(report: Report) -> str:
+    """The page: one HTML file that loads nothing and runs nothing."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    drawn = 0
+
+    def figure(block: Figure, wide: bool) -> Markup:
+        nonlocal drawn
+        drawn += 1
+        return Markup(svg(block.kind, block.title, block.note, block.data, wide=wide, prefix=f"f{drawn}-"))
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # Every value that reaches the page passes here, then autoescape: no text of a data set can hide or act.
+        finalize=lambda value: visible(value) if type(value) is str else value,
+    )
+    environment.filters.update(short=short, number=number, kind=lambda block: type(block).__name__, spell=_spell)
+    environment.globals.update(figure=figure)
+    return environment.get_template("report.html.j2").render(report=report)
+
+
+def _spell(value: object) -> str:
+    """A value of the provenance on one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_spell(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_spell, value))
+    return "–" if value is None else str(value)
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """Write `report.json` and `report.html` into `folder`, beside the targets first; returns the path of the page."""
+    page, data = render(report), to_json(report)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "report.json", data)
+    return write_whole(folder / "report.html", page)
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Write a text file so that a reader sees the old one or the new one, never a part."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        # A lone surrogate is no text: it becomes a question mark rather than an error after all the work.
+        beside.write_bytes(text.encode("utf-8", errors="replace"))
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
