@@ -1,0 +1,308 @@
+"""How many labels are wrong, how sure that is, and when reviewing may stop.
+
+A detector flags rows. People review some flagged rows and a random draw of the rest. The share of wrong labels in the
+whole table then has an unbiased estimate and an interval that holds for a finite table, down to "none found":
+
+    wrong = known + sum over strata s of N_s * x_s / n_s        (s: flagged, unflagged)
+
+with N_s rows of which n_s were drawn at random and x_s found wrong, and `known` the wrong rows among those that
+somebody chose by hand, which count exactly and leave their stratum. Strata sampled at different rates are nothing new
+(Neyman, J. R. Statist. Soc. 1934); published audits of test sets count validated flags alone, a lower bound.
+
+Use it whenever people review labels. It does not help if the reviewers themselves are wrong, and rows reviewed from the
+top of a ranking say nothing about the rest of their stratum: only rows from `draw` (or another random draw) do.
+
+Choices. Sample sizes fixed beforehand: exact test inversion over both strata (coverage >= 95 %, not merely near it).
+Looking after every review and stopping when it suits breaks that promise, so the stop sign, and `estimate` with
+`anytime=True`, use a confidence sequence, which holds at all looks together and is wider by a third or so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from assay.errors import InputError
+from assay.kernels.audit_draw import allocate, check_flags, check_rows, draw
+from assay.kernels.intervals import Stratum, stratified_bounds, stratified_sequence
+
+__all__ = ["METHOD", "ErrorRate", "ErrorRateEstimate", "ReviewPlan", "Stop", "draw"]
+
+METHOD = {
+    "name": "error_rate",
+    "title": "The error rate with an interval and a stop sign",
+    "paper": {
+        "authors": "Northcutt, Athalye, Mueller",
+        "year": 2021,
+        "title": "Pervasive Label Errors in Test Sets Destabilize Machine Learning Benchmarks",
+    },
+    "arxiv": "2103.14749",
+    "accepts": ["hard", "masks"],
+    "gives": ["error rate", "interval", "stop sign", "rows to review"],
+    "command": "assay audit TABLE --label COL",
+    "claim": "The 95 % interval covers the true error rate in at least 95 % of audits, stopped early or not.",
+    "status": "new",
+}
+
+FLAGGED_PRIOR = (1.0, 1.0)  # of the stop sign, chosen before any review: flags may be good or bad
+UNFLAGGED_PRIOR = (0.5, 50.0)  # about 1 % of the unflagged rows wrong
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRateEstimate:
+    """Share of wrong labels among all n rows, with its interval.
+
+    `rate`, `rate_flagged`, `rate_unflagged` and `remaining` are NaN while a stratum that matters has no random review;
+    the bounds are always numbers. `remaining` is the share of wrong labels left once those found are repaired.
+    """
+
+    rate: float
+    low: float
+    high: float
+    n_rows: int
+    n_flagged: int
+    n_reviewed: int
+    n_wrong: int
+    rate_flagged: float
+    rate_unflagged: float
+    remaining: float
+    remaining_low: float
+    remaining_high: float
+    confidence: float
+    anytime: bool
+    strata: tuple[Stratum, Stratum]
+    known: tuple[Stratum, Stratum]
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewPlan:
+    """How many further random reviews reach a target, and what each number of reviews is expected to buy."""
+
+    more_flagged: int
+    more_unflagged: int
+    reached: bool
+    curve: dict[str, npt.NDArray[Any]]  # more, more_flagged, more_unflagged, half_width, remaining_high
+
+    @property
+    def more(self) -> int:
+        """Further reviews in all."""
+        return self.more_flagged + self.more_unflagged
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Whether reviewing may stop, the sentence to show, and how many more reviews are expected to be needed."""
+
+    reached: bool
+    sentence: str
+    more_reviews: int
+    remaining_high: float
+
+
+class ErrorRate:
+    """Error rate of a table from flagged rows and a random audit.
+
+    Parameters
+    ----------
+    confidence : two-sided level of every interval.
+    anytime : whether intervals hold however often one looks (see the module); False is for one look planned ahead.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> flagged = np.arange(1000) < 50
+    >>> rows = draw(flagged, None, 300, random_state=0)
+    >>> found = ErrorRate().estimate(flagged, rows, wrong=rows < 20)
+    >>> found.low <= 0.02 <= found.high
+    True
+    """
+
+    def __init__(self, confidence: float = 0.95, anytime: bool = False) -> None:
+        self.confidence = confidence
+        self.anytime = anytime
+
+    def estimate(
+        self,
+        flagged: npt.ArrayLike,
+        reviewed_rows: npt.ArrayLike,
+        wrong: npt.ArrayLike,
+        sampled: npt.ArrayLike | None = None,
+    ) -> ErrorRateEstimate:
+        """Estimate the share of wrong labels.
+
+        Parameters
+        ----------
+        flagged : (n_rows,) bool, the detector's flags.
+        reviewed_rows : (v,) distinct row numbers that somebody judged.
+        wrong : (v,) bool verdicts: the given label is wrong.
+        sampled : (v,) bool, whether the row came from `draw` or another random draw within its stratum; rows chosen
+            otherwise count exactly and are taken out of their stratum. None: all came from a random draw.
+        """
+        mask = check_flags(flagged)
+        rows = check_rows(reviewed_rows, len(mask))
+        bad = _verdicts(wrong, len(rows), "wrong")
+        random = np.ones(len(rows), dtype=bool) if sampled is None else _verdicts(sampled, len(rows), "sampled")
+        strata, known = [], []
+        for inside in (True, False):
+            here = mask[rows] == inside
+            chosen = here & ~random
+            strata.append(
+                Stratum(
+                    int(np.sum(mask == inside)) - int(chosen.sum()),
+                    int(np.sum(here & random)),
+                    int(np.sum(bad & here & random)),
+                )
+            )
+            known.append(Stratum(int(chosen.sum()), int(chosen.sum()), int(np.sum(bad & chosen))))
+        return self.from_counts((strata[0], strata[1]), (known[0], known[1]))
+
+    def from_counts(
+        self,
+        strata: tuple[Stratum, Stratum],
+        known: tuple[Stratum, Stratum] = (Stratum(0, 0, 0), Stratum(0, 0, 0)),
+    ) -> ErrorRateEstimate:
+        """Estimate from counts: random samples of the flagged and unflagged stratum, and rows known from elsewhere."""
+        for got in known:
+            if got.reviewed != got.size:
+                raise InputError(f"Known rows are reviewed rows: sizes must agree, got {got}.")
+        n = sum(s.size for s in (*strata, *known))
+        if n == 0:
+            raise InputError("An error rate needs at least one row; got none.")
+        if self.anytime:
+            low, high = stratified_sequence(*strata, FLAGGED_PRIOR, UNFLAGGED_PRIOR, self.confidence)
+        else:
+            low, high = stratified_bounds(*strata, self.confidence)
+        fixed, seen = sum(k.wrong for k in known), sum(s.wrong for s in strata)
+        counts = [_expanded(s) for s in strata]
+        shares = [
+            (count + k.wrong) / (s.size + k.size) if s.size + k.size else float("nan")
+            for count, s, k in zip(counts, strata, known, strict=True)
+        ]
+        total = sum(counts)
+        return ErrorRateEstimate(
+            rate=(fixed + total) / n,
+            low=(fixed + low) / n,
+            high=(fixed + high) / n,
+            n_rows=n,
+            n_flagged=strata[0].size + known[0].size,
+            n_reviewed=sum(s.reviewed for s in (*strata, *known)),
+            n_wrong=fixed + seen,
+            rate_flagged=shares[0],
+            rate_unflagged=shares[1],
+            remaining=(total - seen) / n,
+            remaining_low=(low - seen) / n,
+            remaining_high=(high - seen) / n,
+            confidence=self.confidence,
+            anytime=self.anytime,
+            strata=strata,
+            known=known,
+        )
+
+    def plan(
+        self,
+        now: ErrorRateEstimate,
+        target_half_width: float | None = None,
+        target_rate_below: float | None = None,
+        max_more: int | None = None,
+    ) -> ReviewPlan:
+        """How many further random reviews are expected to reach a target, and where to make them.
+
+        Parameters
+        ----------
+        now : the estimate so far.
+        target_half_width : wanted half-width of the interval of the error rate.
+        target_rate_below : wanted upper bound of the error rate that remains after repair. Exactly one target.
+        max_more : most further reviews that are thinkable; None: all rows left.
+        """
+        if (target_half_width is None) == (target_rate_below is None):
+            raise InputError("Give one target: target_half_width or target_rate_below.")
+        target = target_half_width if target_half_width is not None else target_rate_below
+        if target is None or not 0 < target < 1:
+            raise InputError(f"A target is a share between 0 and 1; got {target}.")
+        left = sum(s.size - s.reviewed for s in now.strata)
+        most = left if max_more is None else min(max_more, left)
+
+        def look(more: int) -> tuple[float, float]:
+            then = self.from_counts(self._expected(now, more)[1], now.known)
+            return (then.high - then.low) / 2, then.remaining_high
+
+        def enough(more: int) -> bool:
+            half, remaining = look(more)
+            return half <= target if target_half_width is not None else remaining < target
+
+        # Expected counts are rounded, so the width is only nearly monotone in the reviews; a plan may bisect all the same.
+        low, high = -1, most
+        reached = enough(most)
+        if reached:
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (low, middle) if enough(middle) else (middle, high)
+        grid = np.unique(np.r_[0, np.geomspace(1, max(most, 1), 12).astype(np.int64), high])
+        grid = grid[grid <= most]
+        curve: dict[str, npt.NDArray[Any]] = {"more": grid}
+        splits = np.array([self._expected(now, int(more))[0] for more in grid])
+        curve["more_flagged"], curve["more_unflagged"] = splits[:, 0], splits[:, 1]
+        looks = np.array([look(int(more)) for more in grid])
+        curve["half_width"], curve["remaining_high"] = looks[:, 0], looks[:, 1]
+        split = self._expected(now, high)[0]
+        return ReviewPlan(int(split[0]), int(split[1]), reached, curve)
+
+    def stop_sign(self, now: ErrorRateEstimate, target_rate_below: float = 0.01) -> Stop:
+        """Say whether the error rate that remains after repair is surely below a target, or how far it is to there.
+
+        Always uses the bounds that hold at every look, so it may be asked after each review.
+        """
+        always = ErrorRate(self.confidence, anytime=True)
+        looked = always.from_counts(now.strata, now.known)
+        sure = f"with {self.confidence * 100:g} % confidence"
+        bar = f"{target_rate_below * 100:g} %"
+        if looked.remaining_high < target_rate_below:
+            sentence = f"Stop: the error rate that remains after repair is below {bar} {sure}."
+            return Stop(True, sentence, 0, looked.remaining_high)
+        plan = always.plan(looked, target_rate_below=target_rate_below)
+        where = f"{plan.more_flagged} flagged, {plan.more_unflagged} others"
+        sentence = (
+            f"Review {plan.more} more ({where}), then the remaining error rate is expected to be below {bar} {sure}."
+        )
+        return Stop(False, sentence, plan.more, looked.remaining_high)
+
+    def _expected(self, now: ErrorRateEstimate, more: int) -> tuple[npt.NDArray[np.int64], tuple[Stratum, Stratum]]:
+        """Where `more` reviews would go, and the counts to expect after them."""
+        # Shrunken shares keep a stratum without findings from being called free of errors.
+        share = np.array(
+            [
+                (s.wrong + a) / (s.reviewed + a + b)
+                for s, (a, b) in zip(now.strata, (FLAGGED_PRIOR, UNFLAGGED_PRIOR), strict=True)
+            ]
+        )
+        split = allocate([s.size - s.reviewed for s in now.strata], np.sqrt(share * (1 - share)), more)
+        after = [
+            Stratum(s.size, s.reviewed + int(m), s.wrong + round(float(m) * _observed(s, p)))
+            for s, m, p in zip(now.strata, split, share, strict=True)
+        ]
+        return split, (after[0], after[1])
+
+
+def _observed(stratum: Stratum, shrunken: float) -> float:
+    return stratum.wrong / stratum.reviewed if stratum.reviewed else shrunken
+
+
+def _expanded(stratum: Stratum) -> float:
+    if stratum.size == 0:
+        return 0.0
+    return stratum.size * stratum.wrong / stratum.reviewed if stratum.reviewed else float("nan")
+
+
+def _verdicts(values: npt.ArrayLike, n: int, name: str) -> npt.NDArray[np.bool_]:
+    out = np.asarray(values)
+    if out.shape != (n,):
+        raise InputError(f"{name} must have one value for each of the {n} reviewed rows; got shape {out.shape}.")
+    if out.dtype != bool:
+        odd = ~np.isin(out, (0, 1))
+        if odd.any():
+            at = int(np.flatnonzero(odd)[0])
+            raise InputError(f"{name} must hold True or False; got {out[at]!r}.", row=at)
+    return out.astype(bool)

@@ -1,0 +1,114 @@
+"""Which rows to review next, so that the reviews are a random audit: Neyman's allocation and a resumable order."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from assay.errors import InputError
+
+_PURPOSE = 0xA0D17  # so that a caller's own generator with the same seed does not walk in step with the draw
+
+
+def allocate(sizes: npt.ArrayLike, spread: npt.ArrayLike, total: int) -> npt.NDArray[np.int64]:
+    """Split `total` reviews over strata in proportion to size times standard deviation, none above its size (Neyman).
+
+    Parameters
+    ----------
+    sizes : (s,) rows left to review in each stratum.
+    spread : (s,) standard deviation of "this label is wrong" within it.
+    total : reviews to place; more than there are rows places them all.
+    """
+    size = np.asarray(sizes, dtype=np.int64)
+    want = np.maximum(size * np.asarray(spread, dtype=np.float64), 1e-12)
+    out = np.zeros(len(size), dtype=np.int64)
+    left = min(int(total), int(size.sum()))
+    while left > 0:
+        room = size - out
+        share = np.where(room > 0, want, 0.0)
+        ideal = left * share / share.sum()
+        step = np.minimum(np.floor(ideal).astype(np.int64), room)
+        if step.sum() == 0:
+            step[int(np.argmax(np.where(room > 0, ideal, -1.0)))] = 1
+        out += step
+        left -= int(step.sum())
+    return out
+
+
+def draw(
+    flagged: npt.ArrayLike,
+    p_wrong: npt.ArrayLike | None,
+    n: int,
+    random_state: int = 0,
+    reviewed_rows: npt.ArrayLike | None = None,
+) -> npt.NDArray[np.int64]:
+    """The next rows of a random audit, in order.
+
+    Within the flagged and the unflagged stratum rows come in one random order that depends on the seed and the number
+    of rows alone; the strata are interleaved so that every beginning of the list splits as Neyman's rule asks. So a
+    longer draw extends a shorter one, and with `reviewed_rows` an audit resumes where it stopped, even after
+    `p_wrong` has changed.
+
+    Parameters
+    ----------
+    flagged : (n_rows,) bool.
+    p_wrong : (n_rows,) chance that each label is wrong, or None for 30 % of the flagged and 1 % of the others.
+    n : rows to draw; fewer come when fewer are left.
+    random_state : seed of the order.
+    reviewed_rows : rows already reviewed, which are left out.
+
+    Returns
+    -------
+    rows : (<= n,) row numbers in the order of review.
+    """
+    mask = check_flags(flagged)
+    if n < 0:
+        raise InputError(f"The number of rows to draw must not be negative; got {n}.")
+    if p_wrong is None:
+        chance = np.where(mask, 0.3, 0.01)
+    else:
+        chance = np.asarray(p_wrong, dtype=np.float64)
+        if chance.shape != mask.shape:
+            raise InputError(f"p_wrong must have the {len(mask)} rows of flagged; got shape {chance.shape}.")
+        outside = ~((chance >= 0) & (chance <= 1))
+        if outside.any():
+            raise InputError("p_wrong must lie in 0..1 without NaN.", row=int(np.flatnonzero(outside)[0]))
+    key = np.random.default_rng([random_state, _PURPOSE]).random(len(mask))
+    turn = np.empty(len(mask))
+    for stratum in (mask, ~mask):
+        rows = np.flatnonzero(stratum)
+        if len(rows) == 0:
+            continue
+        mean = float(np.clip(chance[rows].mean(), 1e-4, 1 - 1e-4))
+        weight = len(rows) * np.sqrt(mean * (1 - mean))
+        turn[rows[np.argsort(key[rows], kind="stable")]] = (np.arange(len(rows)) + 0.5) / weight
+    order = np.argsort(turn, kind="stable")
+    if reviewed_rows is not None:
+        done = np.zeros(len(mask), dtype=bool)
+        done[check_rows(reviewed_rows, len(mask))] = True
+        order = order[~done[order]]
+    return order[:n]
+
+
+def check_flags(flagged: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    mask = np.asarray(flagged)
+    if mask.ndim != 1 or mask.dtype != bool or len(mask) == 0:
+        raise InputError(f"flagged must be a bool array (n,), n > 0; got {mask.dtype} of shape {mask.shape}.")
+    return mask
+
+
+def check_rows(rows: npt.ArrayLike, n: int) -> npt.NDArray[np.int64]:
+    out = np.asarray(rows)
+    if out.size == 0:
+        return np.zeros(0, dtype=np.int64)
+    if out.ndim != 1 or not np.issubdtype(out.dtype, np.integer):
+        raise InputError(f"Row numbers must be whole numbers (v,); got {out.dtype} of shape {out.shape}.")
+    outside = (out < 0) | (out >= n)
+    if outside.any():
+        at = int(np.flatnonzero(outside)[0])
+        raise InputError(f"Row number {out[at]} is not among the {n} rows.", row=at)
+    first = np.unique(out, return_index=True)[1]
+    if len(first) != len(out):
+        at = int(np.setdiff1d(np.arange(len(out)), first)[0])
+        raise InputError(f"Row {out[at]} was reviewed twice: give one verdict a row.", row=at)
+    return out.astype(np.int64)
