@@ -194,8 +194,15 @@ def _bars(axes: Axes, data: dict[str, Any], width: int) -> None:
 
 def _reliability(axes: Axes, data: dict[str, Any], _: int) -> None:
     axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    axes.annotate("as promised", (0.04, 0.04), (2, 8), textcoords="offset points", rotation=45, color=_MUTED,
-                  rotation_mode="anchor")  # fmt: skip
+    axes.annotate(
+        "as promised",
+        (0.06, 0.06),
+        (-3, 5),
+        textcoords="offset points",
+        rotation=45,
+        rotation_mode="anchor",
+        color=_MUTED,
+    )
     axes.vlines(data["predicted"], data["low"], data["high"], color=_SERIES[0], linewidth=1.6)
     axes.plot(data["predicted"], data["observed"], "o", color=_SERIES[0], markersize=6)
     axes.set_aspect("equal")
@@ -217,15 +224,22 @@ def _lines(axes: Axes, data: dict[str, Any], width: int) -> None:
         ends.append((float(one["y"][-1]), one["name"], colour))
     for mark in data["horizontal"]:
         axes.axhline(mark["y"], color=_MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_xlim(x[0], x[-1] if x[-1] > x[0] else x[0] + 1)
+    axes.set_xlim(0 if 0 <= x[0] < 0.05 * x[-1] else x[0], x[-1] if x[-1] > x[0] else x[0] + 1)
     low, high = axes.get_ylim()
-    axes.set_ylim(max(0, low) if low > -0.2 * high else low, high + 0.06 * (high - low))
+    lowest = min(min(one["low"] or one["y"]) for one in data["series"])
+    axes.set_ylim(0 if 0 <= lowest < 0.4 * high else low, high + 0.06 * (high - low))
     _axis(axes, "x", data["x_unit"], 4 if width < _WIDE else 8)
     _axis(axes, "y", data["y_unit"], 5)
     _grid(axes, data["x_label"], data["y_label"])
     for mark in data["horizontal"]:
-        axes.annotate(mark["label"], (0, mark["y"]), (4, 3), xycoords=("axes fraction", "data"),
-                      textcoords="offset points", color=_INK)  # fmt: skip
+        axes.annotate(
+            mark["label"],
+            (1, mark["y"]),
+            (-2, 4),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            ha="right",
+        )
     if len(ends) > 1:
         _end_labels(axes, ends, width)
     _vertical(axes, data["vertical"], x[0], x[-1])
@@ -252,7 +266,7 @@ def _vertical(axes: Axes, marks: list[dict[str, Any]], left: float, right: float
     for at, mark in enumerate(marks):
         if mark["low"] is not None:
             axes.axvspan(mark["low"], mark["high"], color=_MUTED, alpha=0.13, linewidth=0)
-        axes.axvline(mark["x"], color=_INK, linewidth=1, linestyle=(0, (1, 2)))
+        axes.axvline(mark["x"], color=_INK, linewidth=1, linestyle=(0, (2, 2)))
         share = (mark["x"] - left) / ((right - left) or 1)
         axes.annotate(
             mark["label"], (mark["x"], 1), (0, 4 + 15 * at), xycoords=("data", "axes fraction"),
@@ -281,8 +295,8 @@ def _heat(axes: Axes, data: dict[str, Any], width: int) -> None:
                     0.94,
                     0.94,
                     linewidth=0,
-                    facecolor=_RULE if muted else _SERIES[1],
-                    alpha=0.7 if muted else 0.05 + 0.5 * min(1.0, value / top),
+                    facecolor=_SERIES[1] if value > 0 and not muted else _RULE,
+                    alpha=0.7 if muted else 0.05 + 0.5 * min(1.0, value / top) if value > 0 else 0.25,
                 )
             )
             label = f"{value * 100:.0f}" if data["unit"] == "%" else number(value)
@@ -300,8 +314,8 @@ def _heat(axes: Axes, data: dict[str, Any], width: int) -> None:
     axes.tick_params(length=0, labelcolor=_INK)
     axes.spines[:].set_visible(False)
     axes.xaxis.set_label_position("top")
-    axes.set_xlabel(f"{data['column_axis']} →", loc="left")
-    axes.set_ylabel(f"← {data['row_axis']}", loc="top")
+    axes.set_xlabel(f"{data['column_axis']} →", loc="left", labelpad=8)
+    axes.set_ylabel(f"← {data['row_axis']}", loc="top", labelpad=8)
 
 
 _Draw = Callable[["Axes", dict[str, Any], int], None]

@@ -70,21 +70,21 @@ def build(hint: Any, value: Any, where: str) -> Any:
 
 
 def _build_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
-    records: dict[str, Any] = {option.__name__: option for option in options if dataclasses.is_dataclass(option)}
+    records = {_spell(option): option for option in options if dataclasses.is_dataclass(option)}
     if isinstance(value, dict) and records:
         tag = value.get("type")
         if tag is None and len(records) == 1:
             return _build_record(next(iter(records.values())), value, where)
         if tag not in records:
             raise InputError(f"Not a report: {where} has the type {tag!r}, expected one of {', '.join(records)}.")
-        return _build_record(records[tag], {k: v for k, v in value.items() if k != "type"}, where)
+        return _build_record(records[str(tag)], {k: v for k, v in value.items() if k != "type"}, where)
     for option in options:
         try:
             return build(option, value, where)
         except InputError:
             continue
-    names = ", ".join(_spell(option) for option in options)
-    raise InputError(f"Not a report: {where} holds {str(value)[:40]!r}, expected one of {names}.")
+    spelled = ", ".join(_spell(option) for option in options)
+    raise InputError(f"Not a report: {where} holds {str(value)[:40]!r}, expected one of {spelled}.")
 
 
 def _build_record(hint: Any, value: Any, where: str) -> Any:
@@ -101,4 +101,4 @@ def _build_record(hint: Any, value: Any, where: str) -> Any:
 
 
 def _spell(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) else str(hint)
+    return str(getattr(hint, "__name__", hint))

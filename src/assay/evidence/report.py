@@ -47,7 +47,7 @@ __all__ = [
 
 _FORMAT = 1
 _DENSE = 20
-_LARGEST = 30
+_LARGEST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,11 @@ class Grid:
             if len(row) != len(self.columns):
                 raise InputError(f"Table {self.title!r} has {len(self.columns)} columns, a row has {len(row)}.", row=at)
 
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Which columns hold no text, and so stand flush right."""
+        return tuple(not any(isinstance(row[at], str) for row in self.rows) for at in range(len(self.columns)))
+
 
 @dataclass(frozen=True, slots=True)
 class MatrixCell:
@@ -160,6 +165,9 @@ class Matrix:
     note: str = ""
 
     def __post_init__(self) -> None:
+        k = self.n_classes
+        if self.dense and (len(self.names) != k or len(self.cells) != k * k):
+            raise InputError(f"Matrix {self.title!r} has {k} classes: give all {k * k} cells, got {len(self.cells)}.")
         for at, cell in enumerate(self.cells):
             if not (0 <= cell.row < len(self.names) and 0 <= cell.column < len(self.names)):
                 raise InputError(f"Matrix {self.title!r} has a cell outside of its {len(self.names)} names.", row=at)
@@ -178,26 +186,24 @@ class Matrix:
         note: str = "",
     ) -> Matrix:
         """From a `(k, k)` array or scipy sparse matrix of values, and counts of the same shape when there are any."""
-        from scipy.sparse import csr_array, issparse
+        from scipy.sparse import csr_array
 
         k = len(names)
-        dense = np.asarray(values.toarray() if issparse(values) and k <= _DENSE else values) if k <= _DENSE else None
-        rows: list[int]
-        if dense is not None:
-            rows, columns = (list(map(int, axis)) for axis in np.indices((k, k)).reshape(2, -1))
-            shown = dense.reshape(-1)
+        sparse, many = csr_array(values), None if counts is None else csr_array(counts)
+        if sparse.shape != (k, k):
+            raise InputError(f"Matrix {title!r} has {k} names, so its values must be {(k, k)}, got {sparse.shape}.")
+        if k <= _DENSE:
+            rows, columns = (np.repeat(np.arange(k), k), np.tile(np.arange(k), k))
         else:
-            sparse = csr_array(values).tocoo()
-            keep = np.flatnonzero((sparse.row != sparse.col) & (sparse.data > 0))
-            keep = keep[np.lexsort((sparse.col[keep], sparse.row[keep], -sparse.data[keep]))][:_LARGEST]
-            rows, columns = sparse.row[keep].tolist(), sparse.col[keep].tolist()
-            shown = sparse.data[keep]
-        used = sorted({*rows, *columns}) if dense is None else list(range(k))
-        place = {code: at for at, code in enumerate(used)}
-        many = None if counts is None else csr_array(counts)
+            found = sparse.tocoo()
+            keep = np.flatnonzero((found.row != found.col) & (found.data > 0))
+            keep = keep[np.lexsort((found.col[keep], found.row[keep], -found.data[keep]))][:_LARGEST]
+            rows, columns = (axis[keep].astype(np.int64) for axis in (found.row, found.col))
+        used = np.arange(k) if k <= _DENSE else np.unique([rows, columns])
+        place = {int(code): at for at, code in enumerate(used)}
         cells = tuple(
-            MatrixCell(place[r], place[c], float(value), None if many is None else plain(many[r, c]))
-            for r, c, value in zip(rows, columns, shown, strict=True)
+            MatrixCell(place[r], place[c], float(sparse[r, c]), None if many is None else plain(many[r, c]))
+            for r, c in zip(rows.tolist(), columns.tolist(), strict=True)
         )
         return cls(title, tuple(names[code] for code in used), cells, k, unit, row_axis, column_axis, note)
 
@@ -205,6 +211,16 @@ class Matrix:
     def dense(self) -> bool:
         """Whether every cell is shown."""
         return self.n_classes <= _DENSE
+
+    @property
+    def top(self) -> float:
+        """The largest value off the diagonal, to which colours scale."""
+        return max((cell.value for cell in self.cells if cell.row != cell.column), default=0.0) or 1.0
+
+    @property
+    def value_axis(self) -> str:
+        """What the values are."""
+        return "share of the row" if self.unit == "%" else self.unit or "value"
 
 
 Block = Prose | Grid | Matrix | Figure | Cards
@@ -296,9 +312,18 @@ def render(report: Report) -> str:
         # Every value that reaches the page passes here, then autoescape: no text of a data set can hide or act.
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    environment.filters.update(short=short, number=number, kind=lambda block: type(block).__name__, spell=_spell)
-    environment.globals.update(figure=figure)
+    environment.filters.update(short=short, spell=_spell)
+    environment.globals.update(figure=figure, number=number, stat=_stat, kind=lambda block: type(block).__name__)
     return environment.get_template("report.html.j2").render(report=report)
+
+
+def _stat(shown: Fact | Card) -> tuple[str, str]:
+    """A number and its interval, apart."""
+    value, unit = (shown.value, shown.unit) if isinstance(shown, Fact) else (shown.p_wrong, "%")
+    if shown.interval is None:
+        return number(value, unit), ""
+    first, _, rest = number(value, unit, shown.interval).partition(" (")
+    return first, rest.removesuffix(")")
 
 
 def _spell(value: object) -> str:

@@ -27,6 +27,7 @@ SIDE = 160
 """Longest side of a picture in a report, pixels."""
 _CRISP = 64  # pictures up to this side are drawn larger with hard pixel edges
 _BINS = 10
+_HEAD = 320
 _DATA_URI = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/]+={0,2}")
 
 
@@ -43,6 +44,14 @@ class Text:
     TAGGED: ClassVar[bool] = True
     text: str
     n_characters: int
+
+    @property
+    def head(self) -> str:
+        """The beginning that is always shown: at most 320 characters and 8 lines."""
+        lines = "\n".join(self.text.split("\n", 8)[:8])
+        if len(lines) == len(self.text) <= _HEAD:
+            return self.text
+        return lines[:_HEAD].rsplit(maxsplit=1)[0] if len(lines) > _HEAD and " " in lines[:_HEAD] else lines[:_HEAD]
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,9 +68,16 @@ def number(value: float | int | str | None, unit: str = "", interval: tuple[floa
         return _plain(value, unit) + suffix
     low, high = interval
     half = (high - low) / 2 * scale
-    decimals = 0 if half <= 0 else min(6, max(0, -math.floor(math.log10(half))))
-    whole = decimals if half > 0 or float(value * scale).is_integer() else 1
-    shown = [_minus(f"{bound * scale:,.{whole}f}") for bound in (value, low, high)]
+    if isinstance(value, int):
+        decimals = 0
+    elif half <= 0:
+        decimals = 0 if float(value * scale).is_integer() else 1
+    else:
+        # Two digits of a half-width that begins with 1 or 2, else one: more would pretend, fewer would lose.
+        decimals = min(6, max(0, -math.floor(math.log10(half / 2.5))))
+    shown = [_minus(f"{bound * scale:,.{decimals}f}") for bound in (value, low, high)]
+    if unit == "%" and 0 < value < 1 and round(value * scale, decimals) in (0, 100):
+        shown[0] = _plain(value, unit)
     return f"{shown[0]}{suffix} ({shown[1]} to {shown[2]})"
 
 
