@@ -12,15 +12,25 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.errors import InputError
+from assay.labels.spaces import Kind, Space
 
 Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 
+CLASSES = (Kind.CATEGORICAL, Kind.ORDINAL, Kind.CODE)  # spaces whose truth is exactly one of k
 
-def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a read-only array: the same one if nobody can write to it, else a copy."""
+
+def frozen(array: npt.NDArray[Any], came: object = None) -> npt.NDArray[Any]:
+    """Return a read-only array: a copy, unless nobody else can write to it.
+
+    `came` is what the caller gave; an array that shares no memory with it was made by a check and needs no copy.
+    """
     owner: Any = array
+    if isinstance(came, np.ndarray | list | tuple) and not (
+        isinstance(came, np.ndarray) and np.may_share_memory(came, array)
+    ):
+        owner = None
     while isinstance(owner, np.ndarray):
         if owner.flags.writeable:
             array = array.copy()
@@ -46,7 +56,7 @@ def as_mask(mask: npt.ArrayLike | None, shape: tuple[int, ...], what: str) -> Bo
         raise InputError(f"The mask of {what} must hold booleans (true = present), got {array.dtype}.")
     if array.shape != shape:
         raise InputError(f"The mask of {what} has shape {array.shape}, expected {shape}.")
-    return None if array.all() else frozen(array)
+    return None if array.all() else frozen(array, mask)
 
 
 def as_integers(
@@ -71,12 +81,15 @@ def as_integers(
         raise InputError(f"{what} must have {ndim} dimension{'s' * (ndim > 1)}, got shape {array.shape}.")
     if mask is not None:
         array = np.where(mask, array, 0)
-    top = high if high is not None else np.iinfo(dtypes[-1]).max
+    top = high if high is not None else int(np.iinfo(dtypes[-1]).max) + 1
     if array.size and (array.min() < 0 or array.max() >= top):
-        row = first((array < 0) | (array >= top))
-        hint = "; missing is a false mask, never -1" if array.min() < 0 else ""
-        raise InputError(f"{what} must lie in 0..{top - 1}, got {array.min()}..{array.max()}{hint}.", row=row)
-    return frozen(array if array.dtype in dtypes else array.astype(dtypes[0]))
+        wrong = (array < 0) | (array >= top)
+        row = first(wrong if mask is None else wrong & mask)
+        if row is not None:
+            hint = "; missing is a false mask, never -1" if array.min() < 0 else ""
+            wanted = f"lie in 0..{top - 1}" if top else "be absent, the space has no classes"
+            raise InputError(f"{what} must {wanted}; got {array.min()}..{array.max()}{hint}.", row=row)
+    return frozen(array if array.dtype in dtypes else array.astype(dtypes[0]), values)
 
 
 def as_reals(
@@ -102,7 +115,14 @@ def as_reals(
     row = first(wrong)
     if row is not None:
         raise InputError(f"{what} must be {'finite' if finite else 'numbers'}, got {array[row]}.", row=row)
-    return frozen(array)
+    return frozen(array, values)
+
+
+def of_kind(space: Space, what: str, *kinds: Kind) -> None:
+    """Raise unless the space is of one of the kinds that these labels live in."""
+    if space.kind not in kinds:
+        wanted = " or ".join(repr(kind.value) for kind in kinds)
+        raise InputError(f"{what} live in a space of kind {wanted}, got {space.kind.value!r}.")
 
 
 def same_length(what: str, n: int, **columns: npt.NDArray[Any] | None) -> None:

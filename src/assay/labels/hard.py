@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from assay.labels.checks import Bools, Ints, as_integers, as_mask, as_rows
+from assay.labels.checks import CLASSES, Bools, Ints, as_integers, as_mask, as_rows, of_kind
 from assay.labels.container import Container
 from assay.labels.spaces import Space, distinct
 
@@ -37,6 +37,7 @@ class Hard(Container):
     mask: Bools | None = None
 
     def __post_init__(self) -> None:
+        of_kind(self.space, "Hard labels", *CLASSES)
         mask = as_mask(self.mask, np.shape(self.y), "hard labels")
         y = as_integers(self.y, "Hard labels", high=self.space.n_classes, mask=mask)
         object.__setattr__(self, "y", y)

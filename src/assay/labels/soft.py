@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.errors import InputError
-from assay.labels.checks import Bools, Floats, as_mask, as_reals, as_rows, first
+from assay.labels.checks import CLASSES, Bools, Floats, as_mask, as_reals, as_rows, first, of_kind
 from assay.labels.container import Container
 from assay.labels.spaces import Space
 
@@ -37,6 +37,7 @@ class Soft(Container):
     mask: Bools | None = None
 
     def __post_init__(self) -> None:
+        of_kind(self.space, "Soft labels", *CLASSES)
         shape = np.shape(self.p)
         k = self.space.n_classes
         if len(shape) != 2 or shape[1] != k:
