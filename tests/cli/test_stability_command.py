@@ -99,6 +99,15 @@ def test_missing_file():
     assert "nowhere.csv" in done.stderr
 
 
+def test_verdicts_may_leave_confirmed_labels_blank(tmp_path):
+    path = tmp_path / "verdicts.csv"
+    path.write_text("y,z,v,a,b\n7,,benign,7,7\n7,1,correctable,7,1\n1,,unknown,1,1\n1,,benign,1,7\n")
+    done = run(str(path), "--given", "y", "--corrected", "z", "--verdicts", "v", "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["n_benign"], said["n_correctable"], said["n_unknown"]) == (2, 1, 1)
+
+
 def test_numbers_as_classes_survive_holes(tmp_path):
     """A column of integers with holes becomes floats in many programs: 7.0 is still class 7."""
     path = tmp_path / "digits.csv"

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 @click.argument("predictions", type=click.Path(path_type=Path))
 @click.option("--given", required=True, metavar="COL", help="Column of the labels as they stand.")
 @click.option("--corrected", required=True, metavar="COL", help="Column of the corrected labels; empty = no consensus.")
-@click.option(
-    "--models", metavar="A,B,C", help="Columns of predicted classes. Default: every column that holds classes."
-)
+@click.option("--models", metavar="A,B,C", help="Columns of predicted classes. Default: all that hold classes.")
 @click.option("--verdicts", metavar="COL", help="Column that says benign, correctable or unknown. Default: derived.")
 @click.option("--resamples", default=2000, show_default=True, type=click.IntRange(1), help="Bootstrap resamples.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the bootstrap.")
@@ -68,9 +66,7 @@ def command(
     elif sys.stdout.isatty():
         show(found)
     else:
-        click.echo(
-            "\n\n".join(tsv(table) for table in (found.ranking_, found.pairs_) if len(next(iter(table.values()))))
-        )
+        click.echo(f"{tsv(found.ranking_)}\n\n{tsv(found.pairs_)}")
 
 
 def read(
@@ -107,8 +103,11 @@ def read(
             f"No column of {path.name} holds predicted classes such as {table.labels.space.names[0]!r}: "
             "name the columns of the models with --models."
         )
-    status = None if verdicts is None else np.array([str(value) for value in columns[verdicts].to_pylist()])
-    return (table.labels.y, np.ma.masked_array(mended, mask=~known)), said, status, left_out
+    y, status = table.labels.y, None
+    if verdicts is not None:
+        status = np.array([str(value) for value in columns[verdicts].to_pylist()])
+        mended = np.where(~known & (status == "benign"), y, mended)  # nobody repeats a label that was confirmed
+    return (y, np.ma.masked_array(mended, mask=~known)), said, status, left_out
 
 
 def codes(column: pa.ChunkedArray, where: dict[str, int]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -157,6 +156,7 @@ def tsv(table: dict[str, npt.NDArray[Any]]) -> str:
 def show(found: Stability) -> None:
     """Two tables and a sentence for a person at a terminal."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     def percent(table: dict[str, Any], name: str, row: int) -> str:
@@ -165,7 +165,7 @@ def show(found: Stability) -> None:
             return "none"
         return f"{'?' if math.isnan(value) else f'{value:.2f}'} [{low:.2f}, {high:.2f}]"
 
-    console, ranking, pairs = Console(), found.ranking_, found.pairs_
+    console, ranking, pairs = Console(highlight=False), found.ranking_, found.pairs_
     models = Table(title="Accuracy in %, with 95 % intervals", title_justify="left")
     heads = ("model", "rank given", "rank corrected", "given", "corrected", f"benign ({found.n_benign_} rows)")
     for head in (*heads, f"correctable, corrected ({found.n_correctable_} rows)"):
@@ -173,16 +173,18 @@ def show(found: Stability) -> None:
     for row, name in enumerate(ranking["model"]):
         shown = (percent(ranking, x, row) for x in ("given", "corrected", "benign", "correctable_corrected"))
         bounds = f"{ranking['rank_corrected_low'][row]}-{ranking['rank_corrected_high'][row]}"
-        models.add_row(name, str(ranking["rank_given"][row]), f"{ranking['rank_corrected'][row]} [{bounds}]", *shown)
-    crossings = Table(title="Prevalence of label errors in % at which a pair changes places", title_justify="left")
-    for head in ("ahead on given labels", "behind", "swaps now", "probability", "crossover", "from the actual"):
-        crossings.add_column(
-            head, justify="right" if head in ("probability", "crossover", "from the actual") else "left"
+        models.add_row(
+            escape(name), str(ranking["rank_given"][row]), f"{ranking['rank_corrected'][row]} [{bounds}]", *shown
         )
+    crossings = Table(title="Prevalence of label errors in % at which a pair changes places", title_justify="left")
+    for head in ("ahead on given labels", "behind", "swaps now"):
+        crossings.add_column(head)
+    for head in ("probability", "crossover", "from the actual"):
+        crossings.add_column(head, justify="right")
     for row, leader in enumerate(pairs["leader"]):
         swaps = "yes" if pairs["flips"][row] else "no"
         ends = (percent(pairs, "crossover", row), percent(pairs, "distance", row))
-        crossings.add_row(leader, pairs["follower"][row], swaps, f"{pairs['p_flip'][row]:.2f}", *ends)
+        crossings.add_row(escape(leader), escape(pairs["follower"][row]), swaps, f"{pairs['p_flip'][row]:.2f}", *ends)
     console.print(models)
     if len(pairs["leader"]):
         console.print(crossings)
