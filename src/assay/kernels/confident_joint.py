@@ -1,0 +1,360 @@
+"""The two passes of confident learning over a matrix of predicted probabilities, as statistics that merge.
+
+Sums of self-confidence are kept in fixed point (2^-60), where addition is exact: thresholds are correctly rounded means,
+whatever the order or the cut of the rows. The second pass is one branch-free sweep that also validates every row.
+
+Legend of shapes: n rows, k classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+from scipy import sparse
+
+from assay.errors import InputError
+from assay.kernels.blocks import in_threads
+from assay.kernels.label_scores import Score, scores_of_bits
+from assay.kernels.probabilities import TOLERANCE, UNLABELLED, Rows, bits_of, explain, floats_of, value
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Joint = Any  # (k, k) int64: numpy array, or scipy.sparse.csr_array above DENSE classes
+
+DENSE = 2000  # classes up to which a (k, k) table is kept
+DISAGREES, OFF_DIAGONAL = 1, 2  # bits of a row's status
+UNREACHABLE = 2.0  # threshold of a class without examples
+LOWEST_THRESHOLD = 2e-6
+SLACK = 1e-6  # how far below its threshold a candidate may lie, and the bonus that favours the given label in a tie
+_LEVELS = 127.0
+_FIXED = 2.0**30
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _add_own(bits: Any, given: Any, counts: Any, whole: Any, part: Any) -> int:
+    """Add each row's own-class probability to its class; return the first bad row, or -1."""
+    for r in range(len(given)):
+        own = given[r]
+        if own == UNLABELLED:
+            continue
+        if own < 0 or own >= len(counts):
+            return r
+        p = np.float64(value(bits[r, own]))
+        if not 0.0 <= p <= 1.0 + TOLERANCE:
+            return r
+        scaled = p * _FIXED
+        high = np.int64(scaled)
+        counts[own] += 1
+        whole[own] += high
+        part[own] += np.int64((scaled - high) * _FIXED)
+    return -1
+
+
+class SelfConfidence:
+    """First pass: how many rows each class was given, and the mean probability of that class on them.
+
+    Attributes
+    ----------
+    n_rows : rows seen, with and without a label.
+    counts : (k,) int64 rows given each class.
+    """
+
+    def __init__(self, n_classes: int) -> None:
+        self.n_rows = 0
+        self.counts = np.zeros(n_classes, dtype=np.int64)
+        self._whole = np.zeros(n_classes, dtype=np.int64)
+        self._part = np.zeros(n_classes, dtype=np.int64)
+
+    def fresh(self) -> SelfConfidence:
+        """The statistic of no rows."""
+        return SelfConfidence(len(self.counts))
+
+    def update(self, block: Rows) -> None:
+        """Take in a block; a bad label or probability raises and names its row."""
+
+        def task(start: int, stop: int) -> SelfConfidence:
+            mine = self.fresh()
+            bad = _add_own(block.bits[start:stop], block.given[start:stop], mine.counts, mine._whole, mine._part)
+            if bad >= 0:
+                explain(block, start + bad)
+            mine.n_rows = stop - start
+            return mine
+
+        for mine in in_threads(task, len(block.given)):
+            self.merge(mine)
+
+    def merge(self, other: SelfConfidence) -> None:
+        """Add the rows of another block; exact, so the order is forgotten."""
+        self.n_rows += other.n_rows
+        self.counts += other.counts
+        self._whole += other._whole
+        self._part += other._part
+
+    def thresholds(self) -> Floats:
+        """Mean self-confidence of each class (k,), not below 2e-6; 2, which nothing reaches, for an empty class."""
+        result = np.full(len(self.counts), UNREACHABLE)
+        for j in np.flatnonzero(self.counts):  # Python integers: the quotient is correctly rounded
+            total = (int(self._whole[j]) << 30) + int(self._part[j])
+            result[j] = max(total / (int(self.counts[j]) << 60), LOWEST_THRESHOLD)
+        return result
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc"})  # type: ignore[untyped-decorator]
+def _summarise(bits: Any, r: int, own: Any, floors: Any, nothing: Any, zero: Any) -> Any:
+    """One branch-free sweep of a row: its sum, largest other value, smallest value, number of candidates."""
+    total = value(zero)
+    other = nothing
+    low = zero
+    hits = np.int32(0)
+    for j in range(bits.shape[1]):
+        b = bits[r, j]
+        total += value(b)
+        hits = np.int32(hits + np.int32(b >= floors[j]))
+        rival = nothing if np.int32(j) == own else b
+        other = rival if rival > other else other
+        low = b if b < low else low
+    return total, other, low, hits
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def gap_level(gap: float) -> int:
+    """A byte that never falls as `gap` (best other class minus given class) grows; 256 for +inf."""
+    if gap == np.inf:
+        return 256
+    return int(min(max((gap + 1.0) * _LEVELS, 0.0), 255.0))
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _sweep(
+    bits: Any,
+    given: Any,
+    floors: Any,
+    zero: Any,
+    nothing: Any,
+    one: Any,
+    bonus: Any,
+    margins: bool,
+    suggested: Any,
+    status: Any,
+    gap: Any,
+    scores: Any,
+    diagonal: Any,
+    pairs: Any,
+) -> Any:
+    """Second pass over rows; returns the first suspicious row (or -1) and how many off-diagonal pairs it wrote."""
+    k = bits.shape[1]
+    n_pairs = 0
+    for r in range(len(given)):
+        own = given[r]
+        labelled = own >= 0
+        total, other_bits, low, hits = _summarise(bits, r, np.int32(own if labelled else -1), floors, nothing, zero)
+        if other_bits < zero:  # every other class is -0.0
+            other_bits = zero
+        other = value(other_bits)
+        mine = value(bits[r, own]) if labelled else -one
+        if low < zero:  # a negative number, a NaN with its sign set, or a harmless -0.0
+            for j in range(k):
+                if bits[r, j] < zero and value(bits[r, j]) != value(zero):
+                    return r, n_pairs
+        if not (abs(total - one) <= TOLERANCE and other <= one + TOLERANCE and mine <= one + TOLERANCE):
+            return r, n_pairs
+
+        first = own  # the first class of the largest probability
+        agrees = labelled
+        if not mine > other:
+            # `other` is the largest of all; a tie goes to the earlier class, or within the bonus to the given one
+            first = 0
+            while bits[r, first] != other_bits or first == own:
+                first += 1
+            agrees = labelled and (mine + bonus > other or (mine + bonus == other and own < first))
+            if labelled and mine == other and own < first:
+                first = own
+        suggested[r] = first
+        if not labelled:
+            status[r] = 0
+            gap[r] = 0
+            scores[r] = np.nan
+            continue
+
+        counted = own
+        if hits > 1:
+            counted = first
+        elif hits == 1 and bits[r, own] < floors[own]:
+            counted = 0
+            while bits[r, counted] < floors[counted]:
+                counted += 1
+        if hits > 0:
+            if counted == own:
+                diagonal[own] += 1
+            else:
+                pairs[n_pairs] = own * k + counted
+                n_pairs += 1
+        status[r] = (0 if agrees else DISAGREES) | (OFF_DIAGONAL if hits > 0 and counted != own else 0)
+        gap[r] = gap_level(other - mine)
+        scores[r] = (mine - other + one) / (one + one) if margins else mine
+    return -1, n_pairs
+
+
+def floors_of(thresholds: Floats, bits_dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Bits (k,) of the smallest number of the matrix's own type that reaches each threshold less the slack."""
+    cutoff = thresholds - SLACK
+    floats = cutoff.astype(floats_of(np.empty(0, bits_dtype)).dtype)
+    up = floats.astype(np.float64) < cutoff
+    floats[up] = np.nextafter(floats[up], floats.dtype.type(np.inf))
+    return bits_of(floats[None])[0]
+
+
+@dataclass(slots=True)
+class RowResults:
+    """What the second pass says of each row of a block.
+
+    Parameters
+    ----------
+    start : index of the block's first row.
+    suggested : (n,) int32 the most probable class.
+    status : (n,) uint8, bit `DISAGREES`: the most probable class is not the given one, even with the tie bonus;
+        bit `OFF_DIAGONAL`: the row is confidently counted for another class than the given one.
+    gap : (n,) uint8 `gap_level` of the row.
+    scores : (n,) float32 or float64, NaN without a label.
+    given : (d,) int32 given classes of the rows that disagree, in row order.
+    """
+
+    start: int
+    suggested: npt.NDArray[np.int32]
+    status: npt.NDArray[np.uint8]
+    gap: npt.NDArray[np.uint8]
+    scores: npt.NDArray[Any]
+    given: npt.NDArray[np.int32]
+
+    @classmethod
+    def empty(cls, n: int, bits_dtype: np.dtype[Any]) -> RowResults:
+        """Room for n rows."""
+        dtype = np.float64 if bits_dtype.itemsize == 8 else np.float32
+        suggested, given = np.empty(n, np.int32), np.empty(0, np.int32)
+        return cls(0, suggested, np.empty(n, np.uint8), np.empty(n, np.uint8), np.empty(n, dtype), given)
+
+    def place(self, part: RowResults) -> None:
+        """Copy a block's results to their rows."""
+        here = slice(part.start, part.start + len(part.status))
+        self.suggested[here], self.status[here] = part.suggested, part.status
+        self.gap[here], self.scores[here] = part.gap, part.scores
+
+
+class RowSweep:
+    """Second pass: the confident joint, and the results of every row.
+
+    Parameters
+    ----------
+    thresholds : (k,) from `SelfConfidence.thresholds`.
+    n_rows : rows of the whole data set; None for a share of them, whose results are kept in pieces.
+    bits_dtype : type of the blocks' bits.
+    score, adjust : what to score rows by.
+
+    Attributes
+    ----------
+    n_seen : rows seen.
+    results : `RowResults` of all rows, when `n_rows` was told.
+    """
+
+    def __init__(
+        self, thresholds: Floats, n_rows: int | None, bits_dtype: np.dtype[Any], score: Score, adjust: bool
+    ) -> None:
+        k = len(thresholds)
+        self.thresholds, self.bits_dtype, self.score, self.adjust = thresholds, bits_dtype, score, adjust
+        self.n_seen = 0
+        self.results = None if n_rows is None else RowResults.empty(n_rows, bits_dtype)
+        self._pieces: list[RowResults] = []
+        self._diagonal = np.zeros(k, np.int64)
+        self._pairs: list[Ints] = []
+        self._table = np.zeros(k * k, np.int64) if k <= DENSE and n_rows is not None else None
+
+    def fresh(self) -> RowSweep:
+        """A sweep of no rows, to be merged."""
+        return RowSweep(self.thresholds, None, self.bits_dtype, self.score, self.adjust)
+
+    def update(self, block: Rows) -> None:
+        """Take in a block; a bad row raises and is named."""
+        n, k = block.bits.shape
+        results = RowResults.empty(n, self.bits_dtype)
+        results.start = block.start
+        pairs = np.empty(n, np.int64)
+        floors = floors_of(self.thresholds, self.bits_dtype)
+        integer, real = self.bits_dtype.type, results.scores.dtype.type
+        constants = (integer(0), integer(-1), real(1), real(SLACK), self.score == "normalized_margin")
+
+        def task(start: int, stop: int) -> tuple[Ints, Ints]:
+            part = slice(start, stop)
+            diagonal = np.zeros(k, np.int64)
+            columns = (results.suggested[part], results.status[part], results.gap[part], results.scores[part])
+            bad, n_pairs = _sweep(
+                block.bits[part], block.given[part], floors, *constants, *columns, diagonal, pairs[part]
+            )
+            if bad >= 0:
+                explain(block, start + bad)
+            return diagonal, pairs[start : start + n_pairs]
+
+        parts = in_threads(task, n)
+        if self.adjust or self.score == "confidence_weighted_entropy":
+            shift = self.thresholds if self.adjust else None
+            results.scores = scores_of_bits(block.bits, block.given, self.score, shift)
+        results.given = block.given[(results.status & DISAGREES) > 0].astype(np.int32)
+        self._take([results], sum(diagonal for diagonal, _ in parts), [found for _, found in parts])
+
+    def merge(self, other: RowSweep) -> None:
+        """Take in the blocks that another sweep saw."""
+        self._take(other._pieces, other._diagonal, other._pairs)
+
+    def _take(self, pieces: list[RowResults], diagonal: Ints | int, pairs: list[Ints]) -> None:
+        self.n_seen += sum(len(piece.status) for piece in pieces)
+        if self.results is not None:
+            for piece in pieces:
+                if piece.start + len(piece.status) > len(self.results.status):
+                    raise unstable_blocks(len(self.results.status), piece.start + len(piece.status))
+                self.results.place(piece)
+                piece = replace(piece, **dict.fromkeys(("suggested", "status", "gap", "scores"), piece.suggested[:0]))
+                self._pieces.append(piece)
+        else:
+            self._pieces += pieces
+        self._diagonal += diagonal
+        if self._table is None:
+            self._pairs += [found.copy() for found in pairs]
+        else:
+            for found in pairs:
+                np.add.at(self._table, found, 1)
+
+    def joint(self) -> Joint:
+        """The confident joint (k, k) int64, given class by true class; its diagonal is at least 1."""
+        k = len(self._diagonal)
+        diagonal = np.maximum(self._diagonal, 1)
+        if self._table is not None:
+            joint = self._table.reshape(k, k).copy()
+            np.fill_diagonal(joint, diagonal)
+            return joint
+        cells, counts = np.unique(np.concatenate([*self._pairs, np.empty(0, np.int64)]), return_counts=True)
+        every = np.arange(k)
+        places = (np.concatenate([cells // k, every]), np.concatenate([cells % k, every]))
+        return sparse.csr_array((np.concatenate([counts, diagonal]), places), shape=(k, k), dtype=np.int64)
+
+    def given_where_disagreeing(self) -> npt.NDArray[np.int32]:
+        """Given classes (d,) of the rows that disagree, in row order."""
+        return np.concatenate([piece.given for piece in sorted(self._pieces, key=lambda piece: piece.start)])
+
+    def annotate(self, blocks: Iterable[Rows]) -> Iterator[Rows]:
+        """The same blocks for a third pass, with what this pass found out about their rows."""
+        assert self.results is not None
+        for block in blocks:
+            here = slice(block.start, block.start + len(block.given))
+            yield replace(block, status=self.results.status[here], gap=self.results.gap[here])
+
+
+def unstable_blocks(before: int, now: int) -> InputError:
+    """The error of a source of blocks that gives other rows when it is read again."""
+    return InputError(
+        f"make_blocks gave {before} rows when first called and {now} when called again: it must return a new iterable "
+        "over the same blocks every time, not one generator."
+    )
