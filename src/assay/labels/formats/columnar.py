@@ -14,8 +14,76 @@ import pyarrow.parquet as pq
 
 from assay.errors import InputError
 from assay.labels.formats import files
+from assay.labels.spaces import Kind, Space
 
 SPACE_KEY = b"assay.space"  # schema metadata: {"fingerprint", "label", "names", "kind", "open_set"} as JSON
+
+
+def with_space(table: pa.Table, label: str, space: Space) -> pa.Table:
+    """The table with the space of its label column in the schema metadata, so that class order survives."""
+    noted = {
+        "label": label,
+        "fingerprint": space.fingerprint,
+        "names": space.names,
+        "kind": space.kind.value,
+        "open_set": space.open_set,
+    }
+    return table.replace_schema_metadata(
+        {**(table.schema.metadata or {}), SPACE_KEY: json.dumps(noted, ensure_ascii=False).encode()}
+    )
+
+
+def space_of(schema: pa.Schema, source: str) -> tuple[str, Space] | None:
+    """The label column and its space that `with_space` noted; None if nobody did."""
+    text = (schema.metadata or {}).get(SPACE_KEY)
+    if text is None:
+        return None
+    noted = json.loads(text)
+    space = Space(tuple(noted["names"]), Kind(noted["kind"]), noted["open_set"])
+    if space.fingerprint != noted["fingerprint"]:
+        raise InputError(f"The class names noted in {source} do not fit their fingerprint: the schema was edited.")
+    return noted["label"], space
+
+
+def named(table: pa.Table) -> pa.Table:
+    """The table with Hugging Face `ClassLabel` codes turned into names, -1 into null, and their order noted.
+
+    If there are several such columns, only the order of the first is noted.
+    """
+    for name in table.schema.names:
+        names = class_label_names(table.schema, name)
+        if names is None:
+            continue
+        codes = table[name]
+        wrong = pc.or_(pc.less(codes, -1), pc.greater_equal(codes, len(names))).fill_null(False)
+        if pc.any(wrong).as_py():
+            row = pc.index(wrong, True).as_py()
+            raise InputError(f"Column {name!r} holds the code {codes[row]}, but has {len(names)} classes.", row=row)
+        codes = pc.if_else(pc.equal(codes, -1), pa.scalar(None, codes.type), codes)
+        cells = pa.array(names, pa.string()).take(codes.combine_chunks())
+        noted = SPACE_KEY in (table.schema.metadata or {})
+        table = table.set_column(table.schema.get_field_index(name), name, cells)
+        if not noted:
+            table = with_space(table, name, Space(tuple(names)))
+    kept = {key: text for key, text in (table.schema.metadata or {}).items() if key not in (b"huggingface", b"pandas")}
+    return table.replace_schema_metadata(kept)
+
+
+def read(path: Path) -> pa.Table:
+    """The whole table with its types; `ClassLabel` codes come as names."""
+    with blocks(path) as (schema, batches):
+        files.require_distinct(schema.names, path.name)
+        return named(pa.Table.from_batches(batches, schema).unify_dictionaries())
+
+
+def write(table: pa.Table, path: Path) -> None:
+    """Write Parquet (zstd) or an Arrow file (Feather version 2), beside and renamed."""
+    with files.replacing(path) as out:
+        if files.suffix_of(path) == ".parquet":
+            pq.write_table(table, out, compression="zstd")
+        else:
+            with ipc.new_file(out, table.schema) as writer:
+                writer.write_table(table.unify_dictionaries())
 
 
 def class_label_names(schema: pa.Schema, label: str) -> list[str] | None:
@@ -50,18 +118,19 @@ def blocks(
                 schema = parquet.schema_arrow
                 batches = parquet.iter_batches(block_rows, columns=columns, use_threads=False)
             else:
-                schema, batches = _arrow_batches(stack.enter_context(pa.memory_map(str(path))), columns, block_rows)
-        yield schema, _checked(batches, path)
+                schema, batches = _arrow_batches(stack.enter_context(pa.memory_map(str(path))), block_rows)
+        for column in columns or ():
+            files.require_column(column, schema.names, path.name)
+        yield schema, _checked(batches, path, columns)
 
 
-def _checked(batches: Iterator[pa.RecordBatch], path: Path) -> Iterator[pa.RecordBatch]:
+def _checked(batches: Iterator[pa.RecordBatch], path: Path, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
     with _sound(path):
-        yield from batches
+        for batch in batches:
+            yield batch if columns is None else batch.select(columns)
 
 
-def _arrow_batches(
-    mapped: pa.MemoryMappedFile, columns: list[str] | None, block_rows: int
-) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+def _arrow_batches(mapped: pa.MemoryMappedFile, block_rows: int) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     """Batches of either Arrow form: the file, with its magic word, or the stream, which `datasets` keeps."""
     is_file = mapped.read(6) == b"ARROW1"
     mapped.seek(0)
@@ -70,13 +139,12 @@ def _arrow_batches(
     def batches() -> Iterator[pa.RecordBatch]:
         whole = (reader.get_batch(i) for i in range(reader.num_record_batches)) if is_file else iter(reader)
         for batch in whole:
-            picked = batch if columns is None else batch.select(columns)
-            yield from (picked.slice(start, block_rows) for start in range(0, picked.num_rows, block_rows))
+            yield from (batch.slice(start, block_rows) for start in range(0, batch.num_rows, block_rows))
 
     return reader.schema, batches()
 
 
-def cell_of(name: str | None, kind: pa.DataType, names: list[str] | None, row: int) -> object:
+def cell_of(name: str | None, kind: pa.DataType, names: list[str] | None, row: int | None) -> object:
     """The value of a class name in a column of this type."""
     if name is None:
         return None
@@ -99,8 +167,7 @@ def cell_of(name: str | None, kind: pa.DataType, names: list[str] | None, row: i
 def rewrite(source: Path, target: Path, label: str, changes: Mapping[int, str | None]) -> None:
     """Write the file again, block by block with the same schema and settings, with some label cells replaced."""
     with blocks(source, block_rows=1 << 20) as (schema, batches), files.replacing(target) as out:
-        if label not in schema.names:
-            raise InputError(f"{source.name} has no column {label!r}; it has {', '.join(map(repr, schema.names))}.")
+        files.require_column(label, schema.names, source.name)
         column = schema.get_field_index(label)
         names = class_label_names(schema, label)
         kind = schema.field(column).type

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import gzip
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
@@ -51,6 +52,23 @@ def form_of(path: Path) -> str:
             ".ndjson.gz and folders of images."
         )
     return form
+
+
+def require_column(column: str, columns: Sequence[str], source: str) -> None:
+    """Raise unless `column` is one of `columns`, naming the closest and all the others."""
+    if column in columns:
+        return
+    close = difflib.get_close_matches(column, columns, n=1, cutoff=0.6)
+    known = ", ".join(map(repr, columns[:20])) + (f" and {len(columns) - 20} more" if len(columns) > 20 else "")
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise InputError(f"{source} has no column {column!r}; it has {known}.{hint}")
+
+
+def require_distinct(columns: Sequence[str], source: str) -> None:
+    """Raise if two columns have the same name."""
+    twice = next((name for i, name in enumerate(columns) if name in columns[:i]), None)
+    if twice is not None:
+        raise InputError(f"{source} has two columns named {twice!r}: rename one.")
 
 
 def require_file(path: Path) -> None:
