@@ -85,13 +85,12 @@ class Ledger(History):
 
         Raises
         ------
-        InputError : an event that is not well formed; `row` of the error is its place in the batch.
+        InputError : an event that is not well formed, named by its place in the batch.
         LedgerError : the disk is full, the file is read-only, or others hold it too long; nothing was appended.
         """
         batch = list(events)
-        for place, event in enumerate(batch):
-            if event.kind == "undo":
-                raise InputError("An undo is appended by `Ledger.undo`, which knows what it undoes.", row=place)
+        if any(event.kind == "undo" for event in batch):
+            raise InputError("An undo is appended by `Ledger.undo`, which knows what it undoes.")
         if not batch:
             return []
         with self._store.transaction() as tail:
@@ -194,7 +193,8 @@ class Ledger(History):
                 values = values_of(placed(event, dataset, tail, place, time))
                 previous = chained(values, previous)
             except InputError as error:
-                raise InputError(str(error), row=place if len(batch) > 1 else None) from None
+                where = f" (event {place} of the batch, counted from 0)" if len(batch) > 1 else ""
+                raise InputError(f"{error}{where}") from None
             if event.kind == "source":
                 sources[event.source] = event
             rows.append((*values, previous))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -119,7 +120,7 @@ class SqliteStore:
     def transaction(self) -> Iterator[Tail]:
         """Hold the ledger alone. When the block ends, all that it inserted is on the disk; if it raises, nothing."""
         with self._lock, _teach(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._begin()
             try:
                 yield self.tail()
                 self._connection.execute("COMMIT")
@@ -127,6 +128,22 @@ class SqliteStore:
                 with suppress(sqlite3.Error):  # a full disk has already rolled back by itself
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def _begin(self) -> None:
+        """Take the write lock. SQLite's own wait grows to 100 ms a turn and starves a writer among quick ones."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        self._connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError as error:
+                    if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                        raise
+                time.sleep(0.001)
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000:.0f}")
 
     def insert(self, rows: Iterable[tuple[Value, ...]]) -> None:
         """Add rows, each in the order of `COLUMNS`; only inside a transaction."""

@@ -120,6 +120,22 @@ class Verdicts:
         """Number of verdicts, m."""
         return len(self.rows)
 
+    def updated(self, newer: Verdicts) -> Verdicts:
+        """These verdicts and `newer` ones; where one reviewer judged a row in both, the newer one stands."""
+        if self.n_rows != newer.n_rows:
+            raise InputError(f"Verdicts on {self.n_rows} rows cannot be updated by verdicts on {newer.n_rows} rows.")
+        again = set(zip(newer.rows.tolist(), newer.reviewer, strict=True))
+        kept = [at for at, who in enumerate(zip(self.rows.tolist(), self.reviewer, strict=True)) if who not in again]
+        return Verdicts(
+            rows=np.concatenate([self.rows[kept], newer.rows]),
+            verdict=np.concatenate([self.verdict[kept], newer.verdict]),
+            n_rows=self.n_rows,
+            label=(*(self.label[at] for at in kept), *newer.label),
+            reviewer=(*(self.reviewer[at] for at in kept), *newer.reviewer),
+            sampled=np.concatenate([self.sampled[kept], newer.sampled]),
+            note=(*(self.note[at] for at in kept), *newer.note),
+        )
+
     def wrong(self) -> Judged:
         """Decide each row by the majority of its reviewers; ties and rows that everybody skipped are left out."""
         counts = self.verdict != VERDICTS.index(Verdict.SKIP)
