@@ -64,6 +64,18 @@ def test_order_of_values():
     assert Space.from_values([1.0, 2.0]).names == ("1", "2")  # integers that a missing cell made floats
 
 
+@given(
+    st.lists(st.integers(-(2**62), 2**62) | st.integers(-5, 5), max_size=8),
+    st.sampled_from([np.int64, np.int8, np.uint64]),
+)
+def test_distinct_is_what_unique_says(values, dtype):
+    array = np.array(values, dtype=np.int64).astype(dtype)
+    found, inverse = distinct(array)
+    expected, where = np.unique(array, return_inverse=True)
+    assert list(map(int, found)) == expected.tolist()
+    assert inverse.tolist() == where.tolist()
+
+
 def test_values_that_python_holds_equal_stay_apart():
     found, inverse = distinct([True, 1, "1"])
     assert len(found) == 3

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -164,8 +165,8 @@ def distinct(values: Sequence[object] | npt.NDArray[np.generic]) -> tuple[list[o
     Columns of ten million rows hold few values, so what is slow in Python is done once a value, not once a row.
     """
     if isinstance(values, np.ndarray) and values.dtype.kind in "biufU":
-        found, inverse = np.unique(values, return_inverse=True)
-        return list(found), inverse.astype(np.int64).reshape(len(values))
+        typed, inverse = distinct_typed(values)
+        return list(typed), inverse
     where: dict[tuple[type, object], int] = {}  # the type tells True from 1, which Python holds equal
     inverse = np.empty(len(values), dtype=np.int64)
     for row, value in enumerate(values):
@@ -176,3 +177,16 @@ def distinct(values: Sequence[object] | npt.NDArray[np.generic]) -> tuple[list[o
                 f"A class name cannot be a {type(value).__name__}: give text or numbers.", row=row
             ) from None
     return [value for _, value in where], inverse
+
+
+def distinct_typed(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Return what `numpy.unique` says of a typed column `(n,)`: sorted values, and which of them each row holds."""
+    if values.dtype.kind in "iu" and len(values):
+        low, high = int(values.min()), int(values.max())
+        if high - low < 4 * len(values) and high < 2**62:  # a table of what occurs beats sorting
+            at = values.astype(np.int64) - low
+            occurs = np.zeros(high - low + 1, dtype=bool)
+            occurs[at] = True
+            return np.flatnonzero(occurs) + low, (np.cumsum(occurs) - 1)[at]
+    found, inverse = np.unique(values, return_inverse=True)
+    return found, inverse.astype(np.int64).reshape(len(values))

@@ -23,8 +23,8 @@ from assay.labels.checks import (
     same_length,
 )
 from assay.labels.container import Container
-from assay.labels.hard import Hard
-from assay.labels.spaces import Space, distinct
+from assay.labels.hard import Hard, is_missing
+from assay.labels.spaces import Space, distinct, distinct_typed, name_of
 
 Column = Sequence[object] | npt.NDArray[np.generic]
 
@@ -190,26 +190,24 @@ def as_ids(ids: npt.ArrayLike, what: str) -> npt.NDArray[Any]:
 
 def code_ids(values: Column) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
     """Return the different ids in order of first appearance, and the code of each row `(v,)`."""
-    found, inverse = distinct(values)
-    for i, value in enumerate(found):
-        if value is None or value != value or value == "":
-            raise InputError("An id is missing: each vote must name its task and its worker.", row=_row(inverse, i))
-    if not found:
-        return np.zeros(0, dtype=np.int64), inverse
-    numbers = all(isinstance(value, int | np.integer) for value in found)
-    ids = np.array(found if numbers else [str(value) for value in found])
-    if isinstance(values, np.ndarray) and values.dtype.kind in "biufU":  # these come sorted
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iuU":
+        ids, inverse = distinct_typed(values)
         start = np.empty(len(ids), dtype=np.int64)
-        start[inverse[::-1]] = np.arange(len(inverse))[::-1]
+        start[inverse[::-1]] = np.arange(len(inverse))[::-1]  # the earliest row is written last
         order = np.argsort(start)
         rank = np.empty(len(ids), dtype=np.int64)
         rank[order] = np.arange(len(ids))
-        return ids[order], rank[inverse]
+        ids, inverse = ids[order], rank[inverse]
+        missing = np.flatnonzero(ids == "").tolist() if ids.dtype.kind == "U" else []
+    else:
+        found, inverse = distinct(values)
+        missing = [i for i, value in enumerate(found) if is_missing(value)]
+        numbers = all(isinstance(value, int | np.integer) for value in found)
+        ids = np.array(found, dtype=np.int64) if numbers else np.array([name_of(value) for value in found])
+    if missing:
+        row = int(np.argmax(inverse == missing[0]))
+        raise InputError("An id is missing: each vote must name its task and its worker.", row=row)
     return ids, inverse
-
-
-def _row(inverse: npt.NDArray[np.int64], value: int) -> int:
-    return int(np.argmax(inverse == value))
 
 
 def _not_negative(weight: npt.NDArray[Any] | None) -> None:
