@@ -106,7 +106,8 @@ def read(
     y, status = table.labels.y, None
     if verdicts is not None:
         status = np.array([str(value) for value in columns[verdicts].to_pylist()])
-        mended = np.where(~known & (status == "benign"), y, mended)  # nobody repeats a label that was confirmed
+        blank = ~known & (status == "benign")  # nobody repeats a label that was confirmed
+        mended, known = np.where(blank, y, mended), known | blank
     return (y, np.ma.masked_array(mended, mask=~known)), said, status, left_out
 
 
@@ -172,10 +173,8 @@ def show(found: Stability) -> None:
         models.add_column(head, justify="left" if head == "model" else "right")
     for row, name in enumerate(ranking["model"]):
         shown = (percent(ranking, x, row) for x in ("given", "corrected", "benign", "correctable_corrected"))
-        bounds = f"{ranking['rank_corrected_low'][row]}-{ranking['rank_corrected_high'][row]}"
-        models.add_row(
-            escape(name), str(ranking["rank_given"][row]), f"{ranking['rank_corrected'][row]} [{bounds}]", *shown
-        )
+        now, low, high = (ranking[f"rank_corrected{end}"][row] for end in ("", "_low", "_high"))
+        models.add_row(escape(name), str(ranking["rank_given"][row]), f"{now} [{low}-{high}]", *shown)
     crossings = Table(title="Prevalence of label errors in % at which a pair changes places", title_justify="left")
     for head in ("ahead on given labels", "behind", "swaps now"):
         crossings.add_column(head)
@@ -188,9 +187,9 @@ def show(found: Stability) -> None:
     console.print(models)
     if len(pairs["leader"]):
         console.print(crossings)
-    low, high = found.prevalence_interval_
+    percents = [f"{100 * value:.2f}" for value in (found.prevalence_, *found.prevalence_interval_)]
+    taus = [f"{value:.2f}" for value in (found.kendall_, *found.kendall_interval_)]
     console.print(
-        f"Prevalence {100 * found.prevalence_:.2f} % [{100 * low:.2f}, {100 * high:.2f}], {found.n_unknown_} rows "
-        f"dropped without consensus; Kendall tau {found.kendall_:.2f} "
-        f"[{found.kendall_interval_[0]:.2f}, {found.kendall_interval_[1]:.2f}].\n{found.sentence_}"
+        f"Prevalence {percents[0]} % [{percents[1]}, {percents[2]}], {found.n_unknown_} rows dropped without consensus; "
+        f"Kendall tau {taus[0]} [{taus[1]}, {taus[2]}].\n{escape(found.sentence_)}"
     )
