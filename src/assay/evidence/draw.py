@@ -72,6 +72,7 @@ def svg(kind: str, title: str, description: str, data: dict[str, Any], *, wide: 
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Canvas
 
+    data = _clean(data)
     draw, wide_width, height = _KINDS[kind]
     width = wide_width if wide else _NARROW
     with mpl.rc_context(_RC), warnings.catch_warnings():
@@ -85,6 +86,15 @@ def svg(kind: str, title: str, description: str, data: dict[str, Any], *, wide: 
         stream = io.BytesIO()
         canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _inline(stream.getvalue(), title, description, prefix)
+
+
+def _clean(value: Any) -> Any:
+    """Copy of a figure's data in which every text is one short line without hidden characters."""
+    if isinstance(value, str):
+        return short(value) if value else ""
+    if isinstance(value, list):
+        return [_clean(inner) for inner in value]
+    return {key: _clean(inner) for key, inner in value.items()} if isinstance(value, dict) else value
 
 
 def _inline(raw: bytes, title: str, description: str, prefix: str) -> str:

@@ -109,14 +109,14 @@ def bars(
 def reliability(title: str, p: npt.ArrayLike, wrong: npt.ArrayLike, *, bins: int = 10, note: str = "") -> Figure:
     """Of the rows called wrong with probability `p` `(n,)`, how many were `wrong` `(n,)` bool.
 
-    Bins hold equally many rows; bars are 95 % Wilson intervals.
+    Bins are equally wide, empty ones left out; bars are 95 % Wilson intervals.
     """
     from scipy.stats import binomtest
 
-    p_sorted = np.argsort(np.asarray(p, dtype=np.float64), kind="stable")
-    called, truth = np.asarray(p, dtype=np.float64)[p_sorted], np.asarray(wrong, dtype=bool)[p_sorted]
+    called, truth = np.asarray(p, dtype=np.float64), np.asarray(wrong, dtype=bool)
+    place = np.minimum((called * bins).astype(np.int64), bins - 1)
     predicted, observed, low, high, counts = [], [], [], [], []
-    for part in np.array_split(np.arange(len(called)), min(bins, len(called))):
+    for part in (np.flatnonzero(place == at) for at in np.unique(place)):
         hits = int(truth[part].sum())
         bounds = binomtest(hits, len(part)).proportion_ci(method="wilson")
         predicted.append(float(called[part].mean()))

@@ -62,7 +62,7 @@ def build(hint: Any, value: Any, where: str) -> Any:
         return value
     if hint is type(None) and value is None:
         return None
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return value
     if hint in (str, int, bool) and type(value) is hint:
         return value

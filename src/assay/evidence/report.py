@@ -273,13 +273,17 @@ def to_json(report: Report) -> str:
 def from_json(text: str | bytes) -> Report:
     """Report of its JSON; raises `InputError` that names the first place which is not as it should be."""
     try:
-        fields = json.loads(text)
+        fields = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise InputError(f"Not a report: the JSON cannot be read ({error}).") from None
     if not isinstance(fields, dict) or fields.pop("assay_report", None) != _FORMAT:
         raise InputError(f'Not a report: expected a JSON object with "assay_report": {_FORMAT}.')
     report: Report = build(Report, fields, "report")
     return report
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
 
 
 def read_report(path: Path) -> Report:

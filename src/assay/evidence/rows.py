@@ -106,6 +106,10 @@ class Card:
     interval: tuple[float, float] | None = None
     note: str = ""
 
+    def __post_init__(self) -> None:
+        if self.p_wrong is not None and not 0 <= self.p_wrong <= 1:
+            raise InputError(f"A probability lies between 0 and 1: the card of row {self.row!r} has {self.p_wrong}.")
+
 
 @dataclass(frozen=True, slots=True)
 class Cards:
@@ -151,11 +155,11 @@ def table_rows(
     found: list[list[tuple[float, str, str, str]]] = [[] for _ in chosen]
     for column, raw in columns.items():
         values = np.asarray(raw)
-        bins = _bins(values)
+        bins, continuous = _bins(values)
         counts = np.bincount(bins)
         if given is None or suggested is None:
             share = counts[bins[chosen]] / len(bins)
-            if values.dtype.kind in "fiu" and len(counts) > _BINS:
+            if continuous:
                 share = _tail(values.astype(float), chosen)
             scores = -np.log(np.maximum(share, 1 / len(bins)))
             notes = [f"{number(float(one), '%')} of rows are as unusual" if one <= 0.05 else "" for one in share]
@@ -174,8 +178,8 @@ def _spell(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)[:LONGEST]
 
 
-def _bins(values: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
-    """Codes `(n,)` of the values: the value itself when there are few, else its quantile bin; missing apart."""
+def _bins(values: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.int64], bool]:
+    """Codes `(n,)` of the values, and whether they are quantile bins of many numbers; missing has its own code."""
     if values.dtype.kind in "fiu":
         numbers = values.astype(float)
         known = numbers[~np.isnan(numbers)]
@@ -183,9 +187,9 @@ def _bins(values: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
             edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1]))
             codes = np.searchsorted(edges, numbers, side="right")
             codes[np.isnan(numbers)] = len(edges) + 1
-            return codes.astype(np.int64)
+            return codes.astype(np.int64), True
     spelled = np.array([_spell(value) for value in values], dtype=object)
-    return np.unique(spelled, return_inverse=True)[1].astype(np.int64)
+    return np.unique(spelled, return_inverse=True)[1].astype(np.int64), False
 
 
 def _tail(values: npt.NDArray[np.float64], chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
