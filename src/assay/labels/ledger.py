@@ -26,7 +26,8 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, SupportsIndex
@@ -79,6 +80,12 @@ class Ledger(History):
     def close(self) -> None:
         """Close the file."""
         self._store.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make all calls in the block one: others see all or nothing of it, and wait with their own writing."""
+        with self._store.transaction():
+            yield
 
     def append(self, events: Iterable[Event]) -> list[int]:
         """Append events as one: all of them or none. Returns their ids once they are safe on the disk.

@@ -118,8 +118,14 @@ class SqliteStore:
 
     @contextmanager
     def transaction(self) -> Iterator[Tail]:
-        """Hold the ledger alone. When the block ends, all that it inserted is on the disk; if it raises, nothing."""
+        """Hold the ledger alone. When the block ends, all that it inserted is on the disk; if it raises, nothing.
+
+        Inside another transaction of the same thread it is a part of that one.
+        """
         with self._lock, _teach(self.path):
+            if self._connection.in_transaction:
+                yield self.tail()
+                return
             self._begin()
             try:
                 yield self.tail()

@@ -43,6 +43,9 @@ def to_events(verdicts: Verdicts, ledger: Ledger) -> list[Event]:
     InputError : a label is accepted on a row that has no suggestion in force in the ledger, so that the given label is
         not known; or the suggestion accepted is the given label.
     """
+    n_rows = ledger.dataset.evidence["n_rows"]
+    if verdicts.n_rows != n_rows:
+        raise InputError(f"The verdicts are about {verdicts.n_rows} rows, the ledger about {n_rows}: another data set?")
     undone, current = ledger.undone(), ledger.current()
     suggestions = {event.row: event for event in ledger.log(kind="suggestion") if event.id not in undone}
     events: list[Event] = []
@@ -103,31 +106,26 @@ def record_verdicts(verdicts: Verdicts, ledger: Ledger) -> dict[str, int]:
     Returns
     -------
     Numbers of `verdicts` and `changes` appended, of old verdicts and changes `undone`, of verdicts already `known`.
+
+    Raises
+    ------
+    InputError : as `to_events`; the ledger is then as it was.
     """
-    standing = _standing(ledger)
-    fresh: list[int] = []
-    old: dict[str, list[int]] = {}
-    for place, (row, name) in enumerate(zip(verdicts.rows.tolist(), verdicts.reviewer, strict=True)):
-        known = standing.get((row, name))
-        word = VERDICTS[verdicts.verdict[place]].value
-        if known is None:
-            fresh.append(place)
-        elif known.evidence["verdict"] != word or (word == "other" and known.after != verdicts.label[place]):
-            fresh.append(place)
-            old.setdefault(name, []).append(known.id)
-    rest = Verdicts(
-        rows=verdicts.rows[fresh],
-        verdict=verdicts.verdict[fresh],
-        n_rows=verdicts.n_rows,
-        label=tuple(verdicts.label[place] for place in fresh),
-        reviewer=tuple(verdicts.reviewer[place] for place in fresh),
-        sampled=verdicts.sampled[fresh],
-        note=tuple(verdicts.note[place] for place in fresh),
-    )
-    to_events(rest, ledger)  # raises before anything is taken back
-    undone = [number for name, ids in old.items() for number in ledger.undo(ids, source=name, note="new verdict")]
-    events = to_events(rest, ledger)
-    ledger.append(events)
+    with ledger.transaction():
+        standing = _standing(ledger)
+        fresh: list[int] = []
+        old: dict[str, list[int]] = {}
+        for place, (row, name) in enumerate(zip(verdicts.rows.tolist(), verdicts.reviewer, strict=True)):
+            known = standing.get((row, name))
+            word = VERDICTS[verdicts.verdict[place]].value
+            if known is None:
+                fresh.append(place)
+            elif known.evidence["verdict"] != word or (word == "other" and known.after != verdicts.label[place]):
+                fresh.append(place)
+                old.setdefault(name, []).append(known.id)
+        undone = [number for name, ids in old.items() for number in ledger.undo(ids, source=name, note="new verdict")]
+        events = to_events(verdicts.take(fresh), ledger)
+        ledger.append(events)
     changes = sum(event.kind == "change" for event in events)
     return {
         "verdicts": len(events) - changes,

@@ -15,7 +15,7 @@ Rows come from the flagged ones, or from a random sample of all; an error rate n
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import index
@@ -134,6 +134,18 @@ class Verdicts:
             reviewer=(*(self.reviewer[at] for at in kept), *newer.reviewer),
             sampled=np.concatenate([self.sampled[kept], newer.sampled]),
             note=(*(self.note[at] for at in kept), *newer.note),
+        )
+
+    def take(self, places: Sequence[int]) -> Verdicts:
+        """The verdicts at the given places `(j,)`."""
+        return Verdicts(
+            rows=self.rows[list(places)],
+            verdict=self.verdict[list(places)],
+            n_rows=self.n_rows,
+            label=tuple(self.label[place] for place in places),
+            reviewer=tuple(self.reviewer[place] for place in places),
+            sampled=self.sampled[list(places)],
+            note=tuple(self.note[place] for place in places),
         )
 
     def wrong(self) -> Judged:
