@@ -119,12 +119,12 @@ def test_probability_blocks(tmp_path, kind, form):
         blocks = probability_blocks(tmp_path / "t.parquet", SPACE, label="y", columns=columns, block_rows=300)
     for _ in range(2):  # as often as needed
         got = list(blocks)
-        assert [len(labels) for labels, _ in got] == [300, 300, 300, 100]
-        whole = np.concatenate([probabilities for _, probabilities in got])
+        assert [len(labels) for labels, _, _ in got] == [300, 300, 300, 100]
+        whole = np.concatenate([probabilities for _, probabilities, _ in got])
         assert whole.dtype == kind
         assert np.array_equal(whole, p)
-        codes = np.concatenate([labels.y for labels, _ in got])
-        present = np.concatenate([labels.present for labels, _ in got])
+        codes = np.concatenate([labels for labels, _, _ in got])
+        present = np.concatenate([mask for _, _, mask in got])
         assert np.array_equal(codes[present], y[present])
         assert (~present).sum() == (0 if form == "npy" else 1)
 
@@ -183,7 +183,7 @@ def test_faulty_probabilities(tmp_path):
         read_probabilities(tmp_path / "p.csv", SPACE)
     assert caught.value.row == 1
     np.save(tmp_path / "p.npy", np.array([[0, 1, 0], [0, np.nan, 1]]))
-    with pytest.raises(InputError, match="not finite") as caught:
+    with pytest.raises(InputError, match="not a number") as caught:
         read_probabilities(tmp_path / "p.npy", SPACE)
     assert caught.value.row == 1
     np.save(tmp_path / "p.npy", np.ones((4, 2)))

@@ -22,6 +22,7 @@ def put(tmp_path, text, name="t.csv"):
         ("", "t.csv is empty: 0 bytes", None),
         ("\n\n", "holds blank lines only", None),
         ("x,y\n", "has columns but no rows", None),
+        ("x,y", "has columns but no rows", None),
         ("x,y\n1,a\n", "has one row", None),
         ("x,y\n1,a\n2,a\n3,\n", "one class only, 'a'", None),
         ("x,y\n1,\n2,NA\n", "No row has a label", None),
@@ -47,6 +48,8 @@ def test_faulty_csv(tmp_path, text, said, row):
         ('{"y": 1}\n{"y": "a"}\n', "'y' mix types, int and str", 1),
         (b'{"y": "a"}\n{"y": "\xe9"}\n', "not UTF-8: byte 0xe9 at offset 18", None),
         ('{"y": [1, 2]}\n{"y": [1]}\n', "expected one class a row", None),
+        ('{"y": "a"}\n{"y": "\\ud800"}\n', "half a character", 1),
+        ("{}\n" + "[" * 100_000, "that is not JSON: maximum recursion", 1),
         ('{"x": 1}\n{"x": 2}\n', "has no column 'y'; it has 'x'", None),
     ],
 )
@@ -66,6 +69,8 @@ def test_wrong_and_forgotten_label(tmp_path):
         InputError, match=r"Which column of t.csv is the label\? Columns that look like labels are 'colour', 'label'"
     ):
         read_table(path)
+    with pytest.raises(InputError, match="'label' is the label; it cannot be"):
+        read_table(path, label="label", id="label")
     with pytest.raises(InputError, match="no column 'nr'"):
         read_table(path, label="label", id="nr")
 

@@ -16,6 +16,7 @@ from assay.labels.formats import arrays, columnar, delimited, files, jsonlines
 from assay.labels.hard import Hard
 from assay.labels.spaces import Space
 
+Block = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.bool_]]
 FLOATS = (np.float16, np.float32, np.float64)
 
 
@@ -32,7 +33,7 @@ def read_probabilities(path: Path | str, space: Space) -> npt.NDArray[Any]:
 
     Raises
     ------
-    InputError : other columns than the classes, another number of them, missing cells, anything but finite numbers.
+    InputError : other columns than the classes, another number of them, missing cells, NaN.
     """
     path = Path(path)
     form = files.form_of(path)
@@ -68,9 +69,10 @@ def _in_order(matrix: npt.NDArray[Any], names: list[str] | None, space: Space, t
         raise InputError(f"{told} has {matrix.shape[1]} columns of probabilities; the label space has {k} classes.")
     if matrix.dtype not in FLOATS:
         matrix = matrix.astype(np.float64)
-    wrong = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+    # Log-probabilities may be minus infinity, so only NaN is wrong for certain.
+    wrong = np.flatnonzero(np.isnan(matrix).any(axis=1))
     if wrong.size:
-        raise InputError(f"{told} has probabilities that are not finite.", row=int(wrong[0]))
+        raise InputError(f"{told} has a probability that is not a number.", row=int(wrong[0]))
     numbered = [str(i) for i in range(k)]
     if names is None or (names == numbered and set(space.names) != set(numbered)):
         return matrix
@@ -114,6 +116,8 @@ def _side_by_side(table: pa.Table, first_row: int) -> npt.NDArray[Any]:
 class ProbabilityBlocks:
     """Labels and probabilities of a file, a block of rows at a time; iterate as often as needed.
 
+    `ConfidentLearning().fit_blocks(lambda: blocks)` audits them.
+
     Parameters
     ----------
     path : Parquet or Arrow file with labels and probabilities, or `.npy` file with probabilities `(n, k)`.
@@ -125,8 +129,9 @@ class ProbabilityBlocks:
 
     Yields
     ------
-    labels : `Hard` of the block, `(b,)`, missing labels masked.
+    labels : codes `(b,)` int32; the value under a false mask means nothing.
     probabilities : `(b, k)`, float16, float32 or float64 as they are stored; read-only where Arrow owns them.
+    mask : `(b,)` bool, true = labelled.
     """
 
     path: Path
@@ -135,27 +140,26 @@ class ProbabilityBlocks:
     columns: str | Sequence[str]
     block_rows: int = 65536
 
-    def __iter__(self) -> Iterator[tuple[Hard, npt.NDArray[Any]]]:
+    def __iter__(self) -> Iterator[Block]:
         return self._from_npy() if files.form_of(self.path) == "arrays" else self._from_columns()
 
-    def _labels(self, values: npt.NDArray[Any] | list[Any], first_row: int) -> Hard:
+    def _block(self, values: npt.NDArray[Any] | list[Any], matrix: npt.NDArray[Any], first_row: int) -> Block:
         try:
             array = np.asarray(values)
             numbers = set(self.space.names) == set(map(str, range(self.space.n_classes)))
-            if array.dtype.kind in "iu" and not numbers:
-                return Hard(self.space, array)
-            return Hard.from_values(values, self.space)
+            is_code = array.dtype.kind in "iu" and not numbers
+            labels = Hard(self.space, array) if is_code else Hard.from_values(values, self.space)
         except InputError as error:
             if error.row is None:
                 raise
             raise InputError(str(error).rsplit(" (first", 1)[0], row=first_row + error.row) from None
+        return labels.y, matrix, labels.present
 
-    def _from_columns(self) -> Iterator[tuple[Hard, npt.NDArray[Any]]]:
+    def _from_columns(self) -> Iterator[Block]:
         wanted = [self.columns] if isinstance(self.columns, str) else list(self.columns)
         k, done = self.space.n_classes, 0
-        order: npt.NDArray[np.int64] | None = None
         if not isinstance(self.columns, str) and set(wanted) == set(self.space.names):
-            order = self.space.permutation(Space(tuple(wanted)))
+            wanted = list(self.space.names)
         elif not isinstance(self.columns, str) and len(wanted) != k:
             raise InputError(f"{len(wanted)} columns of probabilities were named; the label space has {k} classes.")
         with columnar.blocks(self.path, [str(self.label), *wanted], self.block_rows) as (schema, batches):
@@ -169,11 +173,10 @@ class ProbabilityBlocks:
                     matrix = _rows_of_lists(block.column(1).combine_chunks(), k, done)
                 else:
                     matrix = _side_by_side(block.select(wanted), done)
-                    matrix = matrix if order is None else matrix[:, order]
-                yield self._labels(values, done), matrix
+                yield self._block(values, matrix, done)
                 done += block.num_rows
 
-    def _from_npy(self) -> Iterator[tuple[Hard, npt.NDArray[Any]]]:
+    def _from_npy(self) -> Iterator[Block]:
         matrix, codes = _mapped(self.path), _mapped(Path(self.label))
         if matrix.ndim != 2 or codes.ndim != 1 or len(matrix) != len(codes) or matrix.shape[1] != self.space.n_classes:
             raise InputError(
@@ -183,7 +186,7 @@ class ProbabilityBlocks:
         for start in range(0, len(matrix), self.block_rows):
             rows = slice(start, start + self.block_rows)
             # A copy, so that the pages of the file can leave memory again.
-            yield self._labels(np.array(codes[rows]), start), np.array(matrix[rows])
+            yield self._block(np.array(codes[rows]), np.array(matrix[rows]), start)
 
 
 def _mapped(path: Path) -> npt.NDArray[Any]:

@@ -125,6 +125,8 @@ def read_table(
     label = _label_name(label, noted, table, told)
     for name in (label, *(name for name in (id, text, image) if name is not None), *exclude):
         files.require_column(name, table.schema.names, told)
+    if label in {id, text, image, *exclude}:
+        raise InputError(f"Column {label!r} is the label; it cannot be the id, the text, the image or excluded too.")
     if table.num_rows == 0:
         raise InputError(f"{told} has columns but no rows.")
     if table.num_rows == 1:

@@ -76,7 +76,7 @@ def objects(source: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             row += 1
             try:
                 cells = json.loads(body)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 if isinstance(error, UnicodeDecodeError):
                     files.require_utf8(source)
                 reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
@@ -120,7 +120,7 @@ def rewrite(source: Path, target: Path, label: str, changes: Mapping[int, str | 
 def _replaced(text: str, label: str, new: str, row: int) -> str:
     try:
         span = value_span(text, label)
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, RecursionError) as error:
         raise InputError(f"A line is not a JSON object ({error}).", row=row) from None
     if span is not None:
         return text[: span[0]] + new + text[span[1] :]
@@ -133,6 +133,10 @@ def _array(values: list[Any], name: str, first_row: int, kind: pa.DataType | Non
     """One column of a block; values of different types raise and name the row."""
     try:
         return pa.array(values, kind)
+    except UnicodeEncodeError:
+        half = re.compile("[\ud800-\udfff]")
+        at = next(i for i, value in enumerate(values) if half.search(json.dumps(value, ensure_ascii=False)))
+        raise InputError(f"A value of {name!r} holds half a character, U+D800 to U+DFFF.", row=first_row + at) from None
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         kinds = [type(value) for value in values if value is not None]
         row = next((i for i, value in enumerate(values) if value is not None and type(value) is not kinds[0]), None)
