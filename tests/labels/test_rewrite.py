@@ -6,6 +6,7 @@ import io
 import json
 
 import datasets
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,7 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.errors import InputError
+from assay.labels.hard import Hard
 from assay.labels.rewrite import rewrite_labels
+from assay.labels.spaces import Space
+from assay.labels.tables import LabelledTable, read_table, write_table
 
 CELL = st.text(st.sampled_from('ab01é猫 ,;"\n\r\t'), max_size=8)
 PLAIN = st.text(st.sampled_from("ab01é猫"), min_size=1, max_size=4)
@@ -172,3 +176,23 @@ def test_forms_that_cannot_be_rewritten(tmp_path):
     (tmp_path / "a.csv").write_text('label,x\na,"b\n')
     with pytest.raises(InputError, match="never closed"):
         rewrite_labels(tmp_path / "a.csv", tmp_path / "b.csv", "label", {0: "a"})
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv.gz", "jsonl", "parquet", "feather"])
+@pytest.mark.parametrize("seed", range(5))
+def test_rows_are_counted_as_the_reader_counts_them(tmp_path, suffix, seed):
+    rng = np.random.default_rng(seed)
+    words = ["plain", 'q"uote', "line\nend", "tab\t,", "", "猫"]
+    columns = pa.table({"text": [words[i] for i in rng.integers(0, 6, 40)], "x": rng.integers(0, 9, 40)})
+    names = [[None, "a", 'b,"', "c\nd"][i] for i in rng.integers(0, 4, 40)]
+    space = Space(("a", 'b,"', "c\nd", "new"))
+    made = LabelledTable(columns, Hard.from_values(names, space), "label", pa.string())
+    source, target = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
+    write_table(made, source)
+    if suffix in ("csv", "jsonl"):  # lines without anything are no rows, wherever they stand
+        source.write_bytes(b"\n\r\n" + source.read_bytes() + b"\n")
+    rows = {int(row): str(rng.choice(space.names)) for row in rng.choice(40, 7, replace=False)}
+    rewrite_labels(source, target, "label", rows)
+    read = read_table(target, label="label", space=space)
+    assert read.labels.names() == [rows.get(row, name) for row, name in enumerate(names)]
+    assert read.columns.equals(columns)
