@@ -144,6 +144,23 @@ def test_random_histories_agree_with_the_definition(ledger: Ledger) -> None:
     assert ledger.verify().problem is None
 
 
+def test_a_transaction_is_all_or_nothing(ledger: Ledger) -> None:
+    with ledger.transaction():
+        ledger.append([change(1)])
+        ledger.undo(2, source="ben")
+        ledger.append([change(2)])
+    assert ledger.current() == {2: "dog"}
+    for error in (OSError("theirs"), InputError("ours"), KeyboardInterrupt()):
+        with pytest.raises(type(error)) as caught, ledger.transaction():  # noqa: PT012
+            ledger.append([change(3)])
+            ledger.undo(of_source="anna", source="ben")
+            raise error
+        assert caught.value is error
+        assert (len(ledger), ledger.current()) == (4, {2: "dog"})
+    assert ledger.append([change(3)]) == [5]
+    assert ledger.verify().problem is None
+
+
 # Limits
 
 

@@ -199,23 +199,16 @@ def test_an_accepted_verdict_changes_the_label(ledger: Ledger) -> None:
 
 
 def test_a_majority_changes_the_label(ledger: Ledger) -> None:
-    three = [(row, None, None, name) for row in range(4) for name in ("anna", "ben", "carl")]
-    words = [
-        "suggested",
-        "suggested",
-        "given",
-        "suggested",
-        "given",
-        "skip",
-        "neither",
-        "both",
-        "suggested",
-        "other",
-        "suggested",
-        "skip",
+    minds = [  # of anna, ben and carl, about rows 0 to 3
+        ("suggested", "suggested", "given"),
+        ("suggested", "given", "skip"),
+        ("neither", "both", "suggested"),
+        ("other", "suggested", "skip"),  # of the same mind by two ways
     ]
     said = [
-        (row, word, "dog" if row == 3 else None, name) for (row, _, _, name), word in zip(three, words, strict=True)
+        (row, word, "dog", name)
+        for row, words in enumerate(minds)
+        for word, name in zip(words, ("anna", "ben", "carl"), strict=True)
     ]
     record_verdicts(verdicts(*said), ledger)
     assert ledger.current() == {0: "dog", 3: "dog"}

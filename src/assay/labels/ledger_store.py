@@ -122,14 +122,16 @@ class SqliteStore:
 
         Inside another transaction of the same thread it is a part of that one.
         """
-        with self._lock, _teach(self.path):
+        with self._lock:
             if self._connection.in_transaction:
                 yield self.tail()
                 return
-            self._begin()
+            with _teach(self.path):
+                self._begin()
             try:
                 yield self.tail()
-                self._connection.execute("COMMIT")
+                with _teach(self.path):
+                    self._connection.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):  # a full disk has already rolled back by itself
                     self._connection.execute("ROLLBACK")
@@ -154,7 +156,8 @@ class SqliteStore:
     def insert(self, rows: Iterable[tuple[Value, ...]]) -> None:
         """Add rows, each in the order of `COLUMNS`; only inside a transaction."""
         marks = ", ".join("?" * len(COLUMNS))
-        self._connection.executemany(f"INSERT INTO events VALUES ({marks})", rows)
+        with _teach(self.path):
+            self._connection.executemany(f"INSERT INTO events VALUES ({marks})", rows)
 
     def read(
         self,
