@@ -11,9 +11,9 @@ the mean chance equals the error rate of the joint. Then verdicts w move it, by 
     logit P(w = 1) = z + a + b z + c + d entropy + g[given] + h[guess] + m[given, guess] + features . f
 
 z is the logit from before; b has one value where the classifier prefers another class and one where it agrees, and c
-is added in the first case alone; a ... f are normal around zero with fixed spreads (`SPREADS`), so that with no verdict the
-answer is the prior and with few it moves little. The guess is the likeliest other class. `low`, `high` come from the
-Laplace approximation and are wide where nobody has looked.
+is added in the first case alone; a ... f are normal around zero with fixed spreads (`SPREADS`), so that with no
+verdict the answer is the prior and with few it moves little. The guess is the likeliest other class. `low` and `high`
+come from the Laplace approximation and are wide where nobody has looked.
 
 Use it to order a review, to state the precision expected of a list, to draw an audit. Not with in-sample
 probabilities, and not when reviewers share the labellers' mistake. Reviewed rows are no random sample: rows picked by

@@ -225,15 +225,13 @@ class ErrorRate:
         left = sum(s.size - s.reviewed for s in now.strata)
         most = left if max_more is None else min(max_more, left)
 
-        def look(more: int) -> tuple[float, float]:
-            then = self.from_counts(self._expected(now, more)[1], now.known)
-            return (then.high - then.low) / 2, then.remaining_high
+        goal = 1 if target_half_width is not None else 2
 
         def enough(more: int) -> bool:
-            half, remaining = look(more)
-            return half <= target if target_half_width is not None else remaining < target
+            _, half, remaining = self._outlook(now, more, goal)
+            return (half if goal == 1 else remaining) < target
 
-        # Expected counts are rounded, so the width is only nearly monotone in the reviews; a plan may bisect all the same.
+        # Expected counts are rounded, so the width is only nearly monotone in the reviews; a plan may bisect anyway.
         low, high = -1, most
         reached = enough(most)
         if reached:
@@ -242,12 +240,15 @@ class ErrorRate:
                 low, high = (low, middle) if enough(middle) else (middle, high)
         grid = np.unique(np.r_[0, np.geomspace(1, max(most, 1), 12).astype(np.int64), high])
         grid = grid[grid <= most]
-        curve: dict[str, npt.NDArray[Any]] = {"more": grid}
-        splits = np.array([self._expected(now, int(more))[0] for more in grid])
-        curve["more_flagged"], curve["more_unflagged"] = splits[:, 0], splits[:, 1]
-        looks = np.array([look(int(more)) for more in grid])
-        curve["half_width"], curve["remaining_high"] = looks[:, 0], looks[:, 1]
-        split = self._expected(now, high)[0]
+        outlooks = [self._outlook(now, int(more), goal) for more in grid]
+        curve: dict[str, npt.NDArray[Any]] = {
+            "more": grid,
+            "more_flagged": np.array([split[0] for split, _, _ in outlooks]),
+            "more_unflagged": np.array([split[1] for split, _, _ in outlooks]),
+            "half_width": np.array([half for _, half, _ in outlooks]),
+            "remaining_high": np.array([remaining for _, _, remaining in outlooks]),
+        }
+        split = self._outlook(now, high, goal)[0]
         return ReviewPlan(int(split[0]), int(split[1]), reached, curve)
 
     def stop_sign(self, now: ErrorRateEstimate, target_rate_below: float = 0.01) -> Stop:
@@ -269,8 +270,9 @@ class ErrorRate:
         )
         return Stop(False, sentence, plan.more, looked.remaining_high)
 
-    def _expected(self, now: ErrorRateEstimate, more: int) -> tuple[npt.NDArray[np.int64], tuple[Stratum, Stratum]]:
-        """Where `more` reviews would go, and the counts to expect after them."""
+    def _outlook(self, now: ErrorRateEstimate, more: int, goal: int) -> tuple[npt.NDArray[np.int64], float, float]:
+        """Where `more` reviews should go, the half-width and the upper bound of what remains to expect after them."""
+        left = np.array([s.size - s.reviewed for s in now.strata])
         # Shrunken shares keep a stratum without findings from being called free of errors.
         share = np.array(
             [
@@ -278,12 +280,23 @@ class ErrorRate:
                 for s, (a, b) in zip(now.strata, (FLAGGED_PRIOR, UNFLAGGED_PRIOR), strict=True)
             ]
         )
-        split = allocate([s.size - s.reviewed for s in now.strata], np.sqrt(share * (1 - share)), more)
-        after = [
-            Stratum(s.size, s.reviewed + int(m), s.wrong + round(float(m) * _observed(s, p)))
-            for s, m, p in zip(now.strata, split, share, strict=True)
-        ]
-        return split, (after[0], after[1])
+        flags_first = min(more, int(left[0]))
+        best: tuple[npt.NDArray[np.int64], float, float] | None = None
+        # Neyman's split narrows the interval; reviewing every flag first also repairs the most, so try both.
+        for split in (
+            allocate(left, np.sqrt(share * (1 - share)), more),
+            np.array([flags_first, min(more - flags_first, int(left[1]))]),
+        ):
+            after = [
+                Stratum(s.size, s.reviewed + int(m), s.wrong + round(float(m) * _observed(s, p)))
+                for s, m, p in zip(now.strata, split, share, strict=True)
+            ]
+            then = self.from_counts((after[0], after[1]), now.known)
+            option = (split, (then.high - then.low) / 2, then.remaining_high)
+            if best is None or option[goal] < best[goal]:
+                best = option
+        assert best is not None
+        return best
 
 
 def _observed(stratum: Stratum, shrunken: float) -> float:

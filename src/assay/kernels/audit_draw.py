@@ -52,7 +52,7 @@ def draw(
     Parameters
     ----------
     flagged : (n_rows,) bool.
-    p_wrong : (n_rows,) chance that each label is wrong, or None for 30 % of the flagged and 1 % of the others.
+    p_wrong : (n_rows,) chance that each label is wrong, or None for 30 % of the flagged and 5 % of the others.
     n : rows to draw; fewer come when fewer are left.
     random_state : seed of the order.
     reviewed_rows : rows already reviewed, which are left out.
@@ -65,7 +65,7 @@ def draw(
     if n < 0:
         raise InputError(f"The number of rows to draw must not be negative; got {n}.")
     if p_wrong is None:
-        chance = np.where(mask, 0.3, 0.01)
+        chance = np.where(mask, 0.3, 0.05)
     else:
         chance = np.asarray(p_wrong, dtype=np.float64)
         if chance.shape != mask.shape:
@@ -91,6 +91,7 @@ def draw(
 
 
 def check_flags(flagged: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """The flags as a bool array (n,), n > 0, or an error."""
     mask = np.asarray(flagged)
     if mask.ndim != 1 or mask.dtype != bool or len(mask) == 0:
         raise InputError(f"flagged must be a bool array (n,), n > 0; got {mask.dtype} of shape {mask.shape}.")
@@ -98,6 +99,7 @@ def check_flags(flagged: npt.ArrayLike) -> npt.NDArray[np.bool_]:
 
 
 def check_rows(rows: npt.ArrayLike, n: int) -> npt.NDArray[np.int64]:
+    """Row numbers (v,) as distinct whole numbers below n, or an error that names the first bad one."""
     out = np.asarray(rows)
     if out.size == 0:
         return np.zeros(0, dtype=np.int64)
