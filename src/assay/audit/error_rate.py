@@ -14,7 +14,7 @@ top of a ranking say nothing about the rest of their stratum: only rows from `dr
 
 Choices. Sample sizes fixed beforehand: exact test inversion over both strata (coverage >= 95 %, not merely near it).
 Looking after every review and stopping when it suits breaks that promise, so the stop sign, and `estimate` with
-`anytime=True`, use a confidence sequence, which holds at all looks together and is wider by a third or so.
+`anytime=True`, use a confidence sequence, which holds at all looks together and is about 1.5 to 2 times as wide.
 """
 
 from __future__ import annotations
