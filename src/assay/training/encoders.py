@@ -10,7 +10,9 @@ Nothing is downloaded: weights come from packages or from the folder. A GPU is u
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -104,7 +106,8 @@ def _sentences(encoder: str | Path) -> Callable[[Any, int], Floats]:
     torch = require("torch", "deep", "Encoding texts")
     library = require("sentence_transformers", "deep", "Encoding texts")
     folder = _weights("minilm")[0].get_model_path() if encoder == "minilm" else encoder
-    model = library.SentenceTransformer(str(folder), device=_device(torch), local_files_only=True)
+    with contextlib.redirect_stderr(io.StringIO()):  # the library draws a bar of its own while it loads
+        model = library.SentenceTransformer(str(folder), device=_device(torch), local_files_only=True)
 
     def embed(texts: Any, _: int) -> Floats:
         return np.asarray(model.encode(list(texts), batch_size=len(texts), show_progress_bar=False), dtype=np.float32)

@@ -73,7 +73,7 @@ def default_model(media: Media, n: int, k: int) -> Any:
             return HistGradientBoostingClassifier(learning_rate=0.05, l2_regularization=10, early_stopping=False)
         return ExtraTreesClassifier(100, min_samples_leaf=2, n_jobs=-1)
     if media == "text":
-        return SGDClassifier(loss="log_loss", alpha=3e-5, max_iter=20, tol=1e-3)
+        return SGDClassifier(loss="log_loss", alpha=3e-5, max_iter=max(50, 1_000_000 // max(n, 1)))
     if media == "image":
         return make_pipeline(Nystroem(gamma=0.5, n_components=min(1000, max(2, n // 2))), RidgeClassifier(alpha=0.1))
     if media == "embedding":

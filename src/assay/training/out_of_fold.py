@@ -93,7 +93,8 @@ def assign_folds(
     labels : (n,) integer codes; ignored where `mask` is False.
     n_splits : number of folds.
     random_state : seed of the shuffle.
-    groups : (n,) any values; rows of one group share a fold. Groups are dealt greedily, largest first.
+    groups : (n,) any values; rows of one group share a fold. Groups are dealt greedily, largest first, so the folds
+        do not depend on the order of the rows: give row ids as groups where that matters.
     mask : (n,) True where the row has a label.
 
     Returns
