@@ -120,10 +120,12 @@ def test_without_labels_unusual_values_come_first() -> None:
         "far": np.r_[rng.normal(size=199), 50.0],
         "rare": np.array(["a"] * 198 + ["b", "b"]),
         "gap": np.r_[np.ones(100), np.zeros(99), np.nan],
+        "id": np.array([f"row {at}" for at in range(200)]),
     }
     (shown,) = rows.table_rows(columns, [199])
     values = {column: (value, why) for column, value, why in shown.values}
-    assert [column for column, _, _ in shown.values][-1] == "plain"
+    assert {column for column, _, _ in shown.values[:3]} == {"far", "rare", "gap"}
+    assert values["id"] == ("row 199", "")
     assert values["far"] == ("50", "0.5\u00a0% of rows are as unusual")
     assert values["rare"] == ("b", "1\u00a0% of rows are as unusual")
     assert values["gap"][0] == "missing"

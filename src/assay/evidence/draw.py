@@ -287,6 +287,19 @@ def _vertical(axes: Axes, marks: list[dict[str, Any]], left: float, right: float
         axes.set_title(axes.get_title("left"), pad=8 + 15 * len(marks))
 
 
+def _heat_names(data: dict[str, Any], width: int) -> tuple[list[str], float, bool]:
+    """Names of the classes, the side of a cell, and whether the names of the columns are turned upright."""
+    names = [short(name, 10 if width == _NARROW else 18) for name in data["names"]]
+    longest = max(map(len, names)) * FONT * 0.6
+    room = (width - longest - 40) / len(names)
+    return names, room, longest > room
+
+
+def _heat_height(data: dict[str, Any], width: int) -> float:
+    names, room, turned = _heat_names(data, width)
+    return room * len(names) + (max(map(len, names)) * FONT * 0.6 if turned else FONT) + 36
+
+
 def _heat(axes: Axes, data: dict[str, Any], width: int) -> None:
     from matplotlib.patches import Rectangle
 
@@ -294,7 +307,7 @@ def _heat(axes: Axes, data: dict[str, Any], width: int) -> None:
     k = len(values)
     others = values[~np.eye(k, dtype=bool)] if data["mute_diagonal"] and k > 1 else values
     top = float(others.max()) or 1.0
-    room = (width - 90) / k
+    names, room, turned = _heat_names(data, width)
     for row in range(k):
         for column in range(k):
             value = float(values[row, column])
@@ -313,12 +326,10 @@ def _heat(axes: Axes, data: dict[str, Any], width: int) -> None:
             if value > 0 and len(label) * 8 < room and (label != "0" or room > 30):
                 shown = "<1" if label == "0" else label
                 axes.text(column + 0.5, row + 0.53, shown, ha="center", va="center", color=_MUTED if muted else _INK)
-    names = [short(name, 10 if width < _WIDE / 1.5 else 18) for name in data["names"]]
     axes.set_xlim(0, k)
     axes.set_ylim(k, 0)
     axes.set_aspect("equal")
-    long = max(map(len, names)) * 7 > room
-    axes.set_xticks(np.arange(k) + 0.5, names, rotation=90 if long else 0)
+    axes.set_xticks(np.arange(k) + 0.5, names, rotation=90 if turned else 0)
     axes.set_yticks(np.arange(k) + 0.5, names)
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelcolor=_INK)
@@ -336,5 +347,5 @@ _KINDS: dict[str, tuple[_Draw, int, _Height]] = {
     "bars": (_bars, _WIDE, lambda data, _: 90 + 25 * len(data["names"])),
     "reliability": (_reliability, 440, lambda _, width: width + 10),
     "lines": (_lines, _WIDE, lambda data, width: (260 if width < _WIDE else 320) + 15 * len(data["vertical"])),
-    "heat": (_heat, 500, lambda _, width: width),
+    "heat": (_heat, 500, _heat_height),
 }

@@ -20,7 +20,7 @@ from assay.evidence.shown import number
 
 _POINTS = 200  # a line keeps at most this many points
 _BARS = 20
-_HEAT = 20
+_HEAT = 12  # more would be smaller than text on a telephone
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,7 @@ def heat(
     mute_diagonal: bool = True,
     note: str = "",
 ) -> Figure:
-    """A `(k, k)` matrix as a picture, k at most 20; with `mute_diagonal` the colours scale to what is off the diagonal.
+    """A `(k, k)` matrix as a picture, k at most 12; with `mute_diagonal` the colours scale to what is off the diagonal.
 
     For more classes use the block `Matrix`, which lists the largest cells.
     """

@@ -48,6 +48,7 @@ __all__ = [
 _FORMAT = 1
 _DENSE = 20
 _LARGEST = 20
+_LINE = 1_000  # characters of a title, a note, a cell; the texts of rows are shown whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +299,7 @@ def read_report(path: Path) -> Report:
 def render(report: Report) -> str:
     """The page: one HTML file that loads nothing and runs nothing."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
     drawn = 0
 
@@ -314,10 +315,12 @@ def render(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         # Every value that reaches the page passes here, then autoescape: no text of a data set can hide or act.
-        finalize=lambda value: visible(value) if type(value) is str else value,
+        finalize=lambda value: visible(value, _LINE) if type(value) is str else value,
     )
-    environment.filters.update(short=short, spell=_spell)
-    environment.globals.update(figure=figure, number=number, stat=_stat, kind=lambda block: type(block).__name__)
+    environment.filters.update(short=short, spell=_spell, whole=lambda text: escape(visible(text)))
+    environment.globals.update(
+        figure=figure, number=number, stat=_stat, matrix_cell=_cell, kind=lambda block: type(block).__name__
+    )
     return environment.get_template("report.html.j2").render(report=report)
 
 
@@ -328,6 +331,13 @@ def _stat(shown: Fact | Card) -> tuple[str, str]:
         return number(value, unit), ""
     first, _, rest = number(value, unit, shown.interval).partition(" (")
     return first, rest.removesuffix(")")
+
+
+def _cell(value: float, unit: str) -> str:
+    """A cell of a matrix, short and with the same decimals as its neighbours; the unit stands in the head."""
+    if unit != "%":
+        return number(value)
+    return "<0.1" if 0 < value < 0.0005 else f"{value * 100:.1f}"
 
 
 def _spell(value: object) -> str:

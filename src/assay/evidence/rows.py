@@ -156,13 +156,8 @@ def table_rows(
     for column, raw in columns.items():
         values = np.asarray(raw)
         bins, continuous = _bins(values)
-        counts = np.bincount(bins)
         if given is None or suggested is None:
-            share = counts[bins[chosen]] / len(bins)
-            if continuous:
-                share = _tail(values.astype(float), chosen)
-            scores = -np.log(np.maximum(share, 1 / len(bins)))
-            notes = [f"{number(float(one), '%')} of rows are as unusual" if one <= 0.05 else "" for one in share]
+            scores, notes = _surprise(bins, _tail(values.astype(float), chosen) if continuous else None, chosen)
         else:
             scores, notes = _evidence(bins, chosen, np.asarray(given), np.asarray(suggested), names)
         for at, row in enumerate(chosen):
@@ -188,8 +183,27 @@ def _bins(values: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.int64], bool]
             codes = np.searchsorted(edges, numbers, side="right")
             codes[np.isnan(numbers)] = len(edges) + 1
             return codes.astype(np.int64), True
-    spelled = np.array([_spell(value) for value in values], dtype=object)
-    return np.unique(spelled, return_inverse=True)[1].astype(np.int64), False
+        return np.unique(numbers, return_inverse=True)[1].astype(np.int64), False
+    seen: dict[str, int] = {}
+    return np.array([seen.setdefault(_spell(value), len(seen)) for value in values], dtype=np.int64), False
+
+
+def _surprise(
+    bins: npt.NDArray[np.int64], tail: npt.NDArray[np.float64] | None, chosen: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float64], list[str]]:
+    """How unusual `(m,)` each chosen value is beyond what is usual in its column, so that a column of ids is silent."""
+    if tail is None:
+        shares = np.bincount(bins) / len(bins)
+        present = shares[shares > 0]
+        share, usual = shares[bins[chosen]], -float((present * np.log(present)).sum())
+    else:
+        share, usual = np.maximum(tail, 1 / len(bins)), 1.0  # the mean of -log of a uniform share
+    scores = -np.log(share) - usual
+    told = (scores > 1) & (share <= 0.05)
+    return scores, [
+        f"{number(float(one), '%')} of rows are as unusual" if tell else ""
+        for one, tell in zip(share, told, strict=True)
+    ]
 
 
 def _tail(values: npt.NDArray[np.float64], chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
