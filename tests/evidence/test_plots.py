@@ -9,7 +9,7 @@ import pytest
 from assay.errors import InputError
 from assay.evidence import plots
 from assay.evidence.draw import svg
-from assay.evidence.plots import Figure
+from assay.evidence.figures import Figure
 
 RNG = np.random.default_rng(3)
 P = RNG.random(500) ** 3

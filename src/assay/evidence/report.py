@@ -17,7 +17,7 @@ import numpy as np
 
 from assay.errors import InputError
 from assay.evidence.draw import svg
-from assay.evidence.plots import Figure
+from assay.evidence.figures import Figure
 from assay.evidence.record import build, plain
 from assay.evidence.rows import Card, Cards, Picture, TableRow, Text
 from assay.evidence.shown import number, short, visible
