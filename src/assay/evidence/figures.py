@@ -1,4 +1,4 @@
-"""A figure is a specification: numbers, not pixels, so that the JSON of a report can be read, drawn again and tested."""
+"""A figure is a specification: numbers, not pixels, so that a report can be read, drawn again and tested."""
 
 from __future__ import annotations
 
