@@ -2,7 +2,7 @@
 
 Give it the labels and, for each row, the class probabilities of a model that did not train on that row. It counts how
 often a row given class i is confidently of class j, turns the counts into an estimate of the joint distribution of
-given and true labels, and removes as many rows of each kind as that joint says are wrong, the most suspicious first.
+given and true labels, and flags as many rows of each kind as that joint says are wrong, the most suspicious first.
 
 Papers: Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 2021,
 arXiv 1911.00068; Northcutt, Athalye, Mueller, "Pervasive Label Errors in Test Sets", NeurIPS 2021, arXiv 2103.14749.
@@ -11,12 +11,13 @@ arXiv 1911.00068; Northcutt, Athalye, Mueller, "Pervasive Label Errors in Test S
     C[i, j]      = number of rows given i whose one class with p[row, j] >= threshold[j] is j
                    (the most probable class, when several pass)
 
-When to use: any classification labels, any model, two classes to many thousands. When not: probabilities of rows the model
-was trained on (every label then looks right), or errors that the model makes too.
+When to use: any classification labels, any model, two classes to many thousands. When not: probabilities of rows that
+the model was trained on (every label then looks right), or errors that the model makes too.
 
 Departures: integers equal those of cleanlab 2.9 (which adds a slack of 1e-6, a diagonal of at least 1, and never flags
-a row whose most probable class is its given one); thresholds are exact means, so that blocks may come in any order; a tie at a
-cut falls to the earlier row; confidence-weighted entropy goes to 1, not to 0, when the model is certain of the given label.
+a row whose most probable class is its given one); thresholds are exact means, so that blocks may come in any order; a
+tie at a cut falls to the earlier row; confidence-weighted entropy goes to 1, not to 0, as the model becomes certain of
+the given label.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from assay.kernels.top_rows import TopRows
 METHOD = {
     "name": "confident_learning",
     "title": "Confident learning",
-    "paper": "Northcutt, Athalye, Mueller 2021, Pervasive Label Errors in Test Sets Destabilize Machine Learning Benchmarks",
+    "paper": "Northcutt, Athalye, Mueller 2021, Pervasive Label Errors in Test Sets Destabilize ML Benchmarks",
     "arxiv": "2103.14749",
     "accepts": ["Hard", "Soft"],
     "gives": ["suspects", "noise matrix", "error rate"],
@@ -51,7 +52,7 @@ METHOD = {
 Filter = Literal["prune_by_noise_rate", "prune_by_class", "both", "confident_learning", "predicted_neq_given"]
 FILTERS: tuple[str, ...] = get_args(Filter)
 Block = tuple[npt.ArrayLike, npt.ArrayLike] | tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
-SLICE = 2**25  # bytes of the matrix taken at a time
+SLICE = 2**26  # bytes of the matrix taken at a time
 
 
 class ConfidentLearning:
@@ -219,7 +220,7 @@ def _rows(blocks: Iterable[Block], log_probabilities: bool) -> Iterator[Rows]:
     """Check the shapes and types of blocks, and cut them into slices that fit the caches of a thread or two."""
     start, shape = 0, None
     for block in blocks:
-        labels, probabilities, mask = _arrays(block, start)
+        labels, probabilities, mask = _arrays(block)
         if shape is None:
             shape = probabilities.shape[1], probabilities.dtype
         if (probabilities.shape[1], probabilities.dtype) != shape:
@@ -241,7 +242,7 @@ def _rows(blocks: Iterable[Block], log_probabilities: bool) -> Iterator[Rows]:
         start += len(labels)
 
 
-def _arrays(block: Block, start: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
+def _arrays(block: Block) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
     """One block as arrays that fit together."""
     labels, probabilities = np.asarray(block[0]), np.asarray(block[1])
     mask = np.asarray(block[2]) if len(block) == 3 else None

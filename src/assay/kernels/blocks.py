@@ -81,11 +81,12 @@ def _unwrapped(ray: Any, reference: Any) -> Any:
         raise (cause if isinstance(cause, InputError) else error) from None
 
 
-def _measure(empty: Any, block: Any) -> Any:
-    """Fill a statistic with one block, in one thread: the cluster already runs a task on every processor."""
+def _measure(like: Any, block: Any) -> Any:
+    """The statistic of one block, by one thread: the cluster already runs a task on every processor."""
     numba.set_num_threads(1)
-    empty.update(block)
-    return empty
+    mine = like.fresh()  # what came over the wire is read-only
+    mine.update(block)
+    return mine
 
 
 def n_parts(n_rows: int) -> int:

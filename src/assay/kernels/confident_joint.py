@@ -1,7 +1,7 @@
 """The two passes of confident learning over a matrix of predicted probabilities, as statistics that merge.
 
-Sums of self-confidence are kept in fixed point (2^-60), where addition is exact: thresholds are correctly rounded means,
-whatever the order or the cut of the rows. The second pass is one branch-free sweep that also validates every row.
+Sums of self-confidence are kept in fixed point (2^-60), where addition is exact: thresholds are correctly rounded
+means, whatever the order or the cut of the rows. The second pass is one sweep that also validates every row.
 
 Legend of shapes: n rows, k classes.
 """
@@ -122,6 +122,16 @@ def _summarise(bits: Any, r: int, own: Any, floors: Any, nothing: Any, zero: Any
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _first_equal(bits: Any, r: int, target: Any, own: Any) -> int:
+    """First column other than `own` that holds `target`, as a minimum: it vectorises, which a search cannot."""
+    first = np.int32(bits.shape[1])
+    for j in range(bits.shape[1]):
+        at = np.int32(j) if bits[r, j] == target and np.int32(j) != own else np.int32(bits.shape[1])
+        first = at if at < first else first
+    return int(first)
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def gap_level(gap: float) -> int:
     """A byte that never falls as `gap` (best other class minus given class) grows; 256 for +inf."""
     if gap == np.inf:
@@ -168,9 +178,7 @@ def _sweep(
         agrees = labelled
         if not mine > other:
             # `other` is the largest of all; a tie goes to the earlier class, or within the bonus to the given one
-            first = 0
-            while bits[r, first] != other_bits or first == own:
-                first += 1
+            first = _first_equal(bits, r, other_bits, np.int32(own if labelled else -1))
             agrees = labelled and (mine + bonus > other or (mine + bonus == other and own < first))
             if labelled and mine == other and own < first:
                 first = own
@@ -206,7 +214,8 @@ def floors_of(thresholds: Floats, bits_dtype: np.dtype[Any]) -> npt.NDArray[Any]
     floats = cutoff.astype(floats_of(np.empty(0, bits_dtype)).dtype)
     up = floats.astype(np.float64) < cutoff
     floats[up] = np.nextafter(floats[up], floats.dtype.type(np.inf))
-    return bits_of(floats[None])[0]
+    floors: npt.NDArray[Any] = bits_of(floats[None])[0]
+    return floors
 
 
 @dataclass(slots=True)
@@ -232,17 +241,22 @@ class RowResults:
     given: npt.NDArray[np.int32]
 
     @classmethod
-    def empty(cls, n: int, bits_dtype: np.dtype[Any]) -> RowResults:
-        """Room for n rows."""
+    def empty(cls, start: int, n: int, bits_dtype: np.dtype[Any]) -> RowResults:
+        """Room for n rows from `start`."""
         dtype = np.float64 if bits_dtype.itemsize == 8 else np.float32
         suggested, given = np.empty(n, np.int32), np.empty(0, np.int32)
-        return cls(0, suggested, np.empty(n, np.uint8), np.empty(n, np.uint8), np.empty(n, dtype), given)
+        return cls(start, suggested, np.empty(n, np.uint8), np.empty(n, np.uint8), np.empty(n, dtype), given)
 
-    def place(self, part: RowResults) -> None:
-        """Copy a block's results to their rows."""
-        here = slice(part.start, part.start + len(part.status))
-        self.suggested[here], self.status[here] = part.suggested, part.status
-        self.gap[here], self.scores[here] = part.gap, part.scores
+    def part(self, start: int, stop: int) -> RowResults:
+        """Views of some rows."""
+        here = slice(start, stop)
+        columns = (self.suggested[here], self.status[here], self.gap[here], self.scores[here])
+        return RowResults(self.start + start, *columns, given=self.given[:0])
+
+    def copy(self, other: RowResults) -> None:
+        """Take over the results of as many rows."""
+        self.suggested[:], self.status[:] = other.suggested, other.status
+        self.gap[:], self.scores[:], self.given = other.gap, other.scores, other.given
 
 
 class RowSweep:
@@ -267,7 +281,7 @@ class RowSweep:
         k = len(thresholds)
         self.thresholds, self.bits_dtype, self.score, self.adjust = thresholds, bits_dtype, score, adjust
         self.n_seen = 0
-        self.results = None if n_rows is None else RowResults.empty(n_rows, bits_dtype)
+        self.results = None if n_rows is None else RowResults.empty(0, n_rows, bits_dtype)
         self._pieces: list[RowResults] = []
         self._diagonal = np.zeros(k, np.int64)
         self._pairs: list[Ints] = []
@@ -280,20 +294,16 @@ class RowSweep:
     def update(self, block: Rows) -> None:
         """Take in a block; a bad row raises and is named."""
         n, k = block.bits.shape
-        results = RowResults.empty(n, self.bits_dtype)
-        results.start = block.start
+        results = self._room(block.start, n)
         pairs = np.empty(n, np.int64)
         floors = floors_of(self.thresholds, self.bits_dtype)
         integer, real = self.bits_dtype.type, results.scores.dtype.type
         constants = (integer(0), integer(-1), real(1), real(SLACK), self.score == "normalized_margin")
 
         def task(start: int, stop: int) -> tuple[Ints, Ints]:
-            part = slice(start, stop)
-            diagonal = np.zeros(k, np.int64)
-            columns = (results.suggested[part], results.status[part], results.gap[part], results.scores[part])
-            bad, n_pairs = _sweep(
-                block.bits[part], block.given[part], floors, *constants, *columns, diagonal, pairs[part]
-            )
+            diagonal, mine = np.zeros(k, np.int64), results.part(start, stop)
+            columns = (mine.suggested, mine.status, mine.gap, mine.scores, diagonal, pairs[start:stop])
+            bad, n_pairs = _sweep(block.bits[start:stop], block.given[start:stop], floors, *constants, *columns)
             if bad >= 0:
                 explain(block, start + bad)
             return diagonal, pairs[start : start + n_pairs]
@@ -301,30 +311,35 @@ class RowSweep:
         parts = in_threads(task, n)
         if self.adjust or self.score == "confidence_weighted_entropy":
             shift = self.thresholds if self.adjust else None
-            results.scores = scores_of_bits(block.bits, block.given, self.score, shift)
+            results.scores[:] = scores_of_bits(block.bits, block.given, self.score, shift)
         results.given = block.given[(results.status & DISAGREES) > 0].astype(np.int32)
-        self._take([results], sum(diagonal for diagonal, _ in parts), [found for _, found in parts])
+        self._pieces.append(results)
+        for diagonal, found in parts:
+            self._count(diagonal, found)
 
     def merge(self, other: RowSweep) -> None:
         """Take in the blocks that another sweep saw."""
-        self._take(other._pieces, other._diagonal, other._pairs)
+        for piece in other._pieces:
+            room = self._room(piece.start, len(piece.status))
+            room.copy(piece)
+            self._pieces.append(room)
+        self._count(other._diagonal, *other._pairs)
 
-    def _take(self, pieces: list[RowResults], diagonal: Ints | int, pairs: list[Ints]) -> None:
-        self.n_seen += sum(len(piece.status) for piece in pieces)
-        if self.results is not None:
-            for piece in pieces:
-                if piece.start + len(piece.status) > len(self.results.status):
-                    raise unstable_blocks(len(self.results.status), piece.start + len(piece.status))
-                self.results.place(piece)
-                piece = replace(piece, **dict.fromkeys(("suggested", "status", "gap", "scores"), piece.suggested[:0]))
-                self._pieces.append(piece)
-        else:
-            self._pieces += pieces
+    def _room(self, start: int, n: int) -> RowResults:
+        """Where the results of n rows from `start` go: into those of all rows, or into a piece of their own."""
+        self.n_seen += n
+        if self.results is None:
+            return RowResults.empty(start, n, self.bits_dtype)
+        if start + n > len(self.results.status):
+            raise unstable_blocks(len(self.results.status), start + n)
+        return self.results.part(start, start + n)
+
+    def _count(self, diagonal: Ints, *pairs: Ints) -> None:
         self._diagonal += diagonal
-        if self._table is None:
-            self._pairs += [found.copy() for found in pairs]
-        else:
-            for found in pairs:
+        for found in pairs:
+            if self._table is None:
+                self._pairs.append(found.copy())
+            else:
                 np.add.at(self._table, found, 1)
 
     def joint(self) -> Joint:
@@ -337,8 +352,8 @@ class RowSweep:
             return joint
         cells, counts = np.unique(np.concatenate([*self._pairs, np.empty(0, np.int64)]), return_counts=True)
         every = np.arange(k)
-        places = (np.concatenate([cells // k, every]), np.concatenate([cells % k, every]))
-        return sparse.csr_array((np.concatenate([counts, diagonal]), places), shape=(k, k), dtype=np.int64)
+        places: Any = (np.concatenate([cells // k, every]), np.concatenate([cells % k, every]))
+        return sparse.coo_array((np.concatenate([counts, diagonal]), places), shape=(k, k)).tocsr()
 
     def given_where_disagreeing(self) -> npt.NDArray[np.int32]:
         """Given classes (d,) of the rows that disagree, in row order."""

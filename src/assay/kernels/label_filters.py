@@ -1,10 +1,12 @@
 """From the confident joint to how many rows to remove: calibration, rounding, prune counts, and what the joint says.
 
-The joint is `(k, k)` int64, given class by true class: a numpy array, or above 2000 classes a `scipy.sparse.csr_array` of
-the cells that were counted. Rounding and pruning reproduce the integers of the reference implementation.
+The joint is `(k, k)` int64, given class by true class: a numpy array, or above 2000 classes a `scipy.sparse.csr_array`
+of the cells that were counted. Rounding and pruning reproduce the integers of the reference implementation.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -22,9 +24,10 @@ def calibrate(joint: Joint, counts: Ints) -> Joint:
         by_true = np.ascontiguousarray(by_true)  # the last bit decides remainders that are equal in exact arithmetic
         scaled = (by_true / by_true.sum() * counts.sum()).T
         return np.array([round_to_total(row) for row in scaled])
-    sums = np.asarray(joint.sum(axis=1))
+    sums, size = np.asarray(joint.sum(axis=1)), np.diff(joint.indptr)
     result = joint.copy()
-    for i in range(len(counts)):
+    result.data[joint.indptr[:-1][size == 1]] = counts[size == 1]
+    for i in np.flatnonzero(size > 1):
         cells = slice(joint.indptr[i], joint.indptr[i + 1])
         result.data[cells] = round_to_total(joint.data[cells] / sums[i] * counts[i])
     result.eliminate_zeros()
@@ -68,7 +71,7 @@ def prune_counts(calibrated: Joint, min_examples_per_class: int, frac_noise: flo
     lack = (kept - diagonal) / np.maximum(noisy - 1.0, 1.0)
     reduced = np.maximum(counts - lack[given], 0)
     scaled = reduced * frac_noise
-    spared = sparse.csr_array((reduced - scaled, (given, true)), shape=(k, k))
+    spared: Any = sparse.csr_array((reduced - scaled, (given, true)), shape=(k, k))
     if isinstance(calibrated, np.ndarray):
         spared = spared.toarray()  # pairwise sums over whole rows: truncation below sees the last bit
     keep = (kept + np.asarray(spared.sum(axis=1))).astype(np.int64)

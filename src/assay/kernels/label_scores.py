@@ -2,11 +2,15 @@
 
 - self-confidence: `p[given]`
 - normalised margin: `(p[given] - max(p[others]) + 1) / 2`
-- confidence-weighted entropy: `log1p(s) / s` with `s = (entropy(p) / log k) / max(p[given], 1e-6)`. As s goes to 0 the
-  score goes to 1: a model that is certain of the given label cannot make it suspicious. (The common implementation
-  divides by a clipped s there, and calls the surest labels the worst.)
+- confidence-weighted entropy: `log1p(s) / s` with `s = (entropy(p) / log k) / max(p[given], 1e-6)`
 
-Each may be adjusted for imbalance: class thresholds are taken from p, the row is shifted by the largest and divided by its sum.
+The last saturates when the model is certain. As s goes to 0 the score goes to 1, for a model certain of the given label
+cannot make it suspicious (the common implementation divides by a clipped s there, and calls the surest labels the
+worst). And a given class of no probability is suspicious however small the entropy: s is never below its own term of
+the entropy, `log(1 / p[given]) / log k`, which the clip at 1e-6 would hide.
+
+Each may be adjusted for imbalance: class thresholds are taken from p, the row is shifted by the largest of them, and
+divided by its sum.
 """
 
 from __future__ import annotations
@@ -23,12 +27,12 @@ from assay.kernels.probabilities import UNLABELLED, bits_of, value
 
 Score = Literal["self_confidence", "normalized_margin", "confidence_weighted_entropy"]
 SCORES: tuple[str, ...] = get_args(Score)
-_LEAST = 1e-6
+_LEAST, _TINY = 1e-6, 1e-300
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _score(bits: Any, given: Any, kind: int, shift: Any, scores: Any) -> None:
-    """Write the score of every row; `shift` (k,) is added to p before the row is divided by its sum."""
+def _score(bits: Any, given: Any, kind: int, adjust: bool, shift: Any, scores: Any) -> None:
+    """Write the score of every row; to adjust, `shift` (k,) is added to p and the row divided by its sum."""
     k = bits.shape[1]
     for r in range(len(given)):
         own = given[r]
@@ -44,13 +48,16 @@ def _score(bits: Any, given: Any, kind: int, shift: Any, scores: Any) -> None:
             if kind == 2 and p > 0.0:
                 logs += p * np.log(p)
         mine = np.float64(value(bits[r, own])) + shift[own]
+        if not adjust:
+            total = 1.0
         if kind == 0:
             scores[r] = mine / total
         elif kind == 1:
             scores[r] = ((mine - other) / total + 1.0) / 2.0
         else:
             entropy = np.log(total) - logs / total
-            spread = max(entropy, 0.0) / np.log(k) / max(mine / total, _LEAST)
+            least = -np.log(max(mine / total, _TINY))
+            spread = max(entropy / max(mine / total, _LEAST), least) / np.log(k)
             scores[r] = np.log1p(spread) / spread if spread > 0.0 else 1.0
 
 
@@ -61,12 +68,13 @@ def scores_of_bits(
     thresholds: npt.NDArray[np.float64] | None = None,
 ) -> npt.NDArray[Any]:
     """Scores (n,) of rows held as `bits_of`: float64 for float64 rows, else float32; `thresholds` ask for adjusting."""
+    adjust = thresholds is not None
     shift = np.zeros(bits.shape[1]) if thresholds is None else thresholds.max() - thresholds
     scores = np.empty(len(given), np.float64 if bits.itemsize == 8 else np.float32)
     kind = SCORES.index(score)
 
     def task(start: int, stop: int) -> None:
-        _score(bits[start:stop], given[start:stop], kind, shift, scores[start:stop])
+        _score(bits[start:stop], given[start:stop], kind, adjust, shift, scores[start:stop])
 
     in_threads(task, len(given))
     return scores

@@ -67,12 +67,15 @@ def _reinterpret(_context: Any, bits: Any) -> Any:
     return result(bits), generate
 
 
-def value(bits):  # type: ignore[no-untyped-def]  # numba wants the signature of its implementations
+def _spelt(bits):  # type: ignore[no-untyped-def]  # numba wants the bare signature of its implementations
     """The number that the bits spell: int16 (half) and int32 give float32, int64 gives float64. For kernels only."""
     raise NotImplementedError("only compiled code may call this")
 
 
-@overload(value)  # type: ignore[untyped-decorator]
+value: Any = _spelt
+
+
+@overload(value)
 def _value(bits):  # type: ignore[no-untyped-def]
     if bits != types.int16:
         return lambda bits: _reinterpret(bits)

@@ -155,17 +155,35 @@ class TopRows:
         empty._roots[:] = self._roots
         return empty
 
+    def __getstate__(self) -> tuple[Any, ...]:
+        """What to send: the filled part of the cells."""
+        filled = self._filled()
+        return self.room, self.key_type, self._sizes, self._roots, self._keys[filled], self._rows[filled]
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """Cells as they were sent."""
+        room, key_type, sizes, roots, keys, rows = state
+        self.__dict__.update(TopRows(room, key_type).__dict__)
+        self._sizes[:], self._roots[:] = sizes, roots
+        filled = self._filled()
+        self._keys[filled], self._rows[filled] = keys, rows
+
+    def _filled(self) -> npt.NDArray[np.bool_]:
+        """Which places (sum of room,) hold an entry."""
+        place_in_cell = np.arange(self._first[-1]) - np.repeat(self._first[:-1], np.diff(self._first))
+        return place_in_cell < np.repeat(self._sizes, np.diff(self._first))
+
     def update(self, block: Rows) -> None:
         """Take in a block."""
         parts = n_parts(len(block.given))
         if not self.margins:
-            arrays = (block.start, block.bits, block.given, *self._heaps)
-            in_parts(lambda part: _feed_own(part, parts, *arrays), parts)
+            own = (block.start, block.bits, block.given, *self._heaps)
+            in_parts(lambda part: _feed_own(part, parts, *own), parts)
             return
         cells = (self.room.indptr.astype(np.int64), self.room.indices.astype(np.int64))
-        arrays = (block.start, block.bits, block.given, block.status, block.gap, *cells, *self._heaps)
-        for wanted in (DISAGREES, 0):
-            in_parts(lambda part, wanted=wanted: _feed_margins(part, parts, wanted, *arrays), parts)
+        both = (block.start, block.bits, block.given, block.status, block.gap, *cells, *self._heaps)
+        in_parts(lambda part: _feed_margins(part, parts, DISAGREES, *both), parts)
+        in_parts(lambda part: _feed_margins(part, parts, 0, *both), parts)
 
     def merge(self, other: TopRows) -> None:
         """Take in what other cells of the same table hold."""
@@ -173,6 +191,4 @@ class TopRows:
 
     def chosen(self) -> Ints:
         """The rows to prune, without order; a row may come more than once."""
-        return np.concatenate(
-            [self._rows[a : a + n] for a, n in zip(self._first[:-1], self._sizes, strict=True) if n] or [self._rows[:0]]
-        )
+        return self._rows[self._filled()]
