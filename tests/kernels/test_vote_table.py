@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from assay.errors import InputError
 from assay.kernels.vote_table import WIDE, task_parts, vote_table
 
@@ -41,8 +42,10 @@ def test_by_worker_by_hand():
 def test_columns_in_order_are_not_copied():
     task, worker, label = np.array([0, 0, 2]), np.array([1, 0, 1], np.int32), np.array([1, 1, 0], np.int16)
     table = vote_table(task, worker, label, 3, 2, 2)
-    assert table.worker is worker
-    assert table.label is label
+    assert np.shares_memory(table.worker, worker)
+    assert np.shares_memory(table.label, label)
+    assert not table.worker.flags.writeable
+    assert worker.flags.writeable  # the caller's own array stays his
     assert table.ptr.tolist() == [0, 2, 2, 3]
 
 

@@ -17,10 +17,11 @@ import numpy.typing as npt
 from numba import njit
 
 from assay.errors import InputError
-from assay.kernels.blocks import in_parts, n_parts
+from assay.kernels.blocks import n_parts
 
 Ints = npt.NDArray[np.integer[Any]]
 UNIT = np.empty(0, dtype=np.float32)  # weights of votes that count one each
+UNIT.setflags(write=False)
 WIDE = 32_767  # classes above which labels are int32
 
 
@@ -132,25 +133,20 @@ def vote_table(
     ptr = _offsets(counts)
     kind: type[np.integer[Any]] = np.int16 if n_classes <= WIDE else np.int32
     if in_order:  # the columns are kept as they are, without a copy where the types fit
-        if weight is not None:
-            weight = weight.astype(np.float32, copy=False)
-        kept: Ints = label.astype(kind, copy=False)
-        return VoteTable(ptr, worker.astype(np.int32, copy=False), kept, weight, n_tasks, n_workers, n_classes)
-    sorted_worker = np.empty(v, dtype=np.int32)
-    sorted_label: Ints = np.empty(v, dtype=kind)
-    sorted_weight = None if weight is None else np.empty(v, dtype=np.float32)
-    given, taken = (UNIT, UNIT) if weight is None or sorted_weight is None else (weight, sorted_weight)
+        kept: Ints = label.astype(kind, copy=False).view()
+        extra = None if weight is None else _shut(weight.astype(np.float32, copy=False).view())
+        columns = _shut(ptr), _shut(worker.astype(np.int32, copy=False).view()), _shut(kept), extra
+        return VoteTable(*columns, n_tasks, n_workers, n_classes)
+    by_task = np.empty(v, dtype=np.int32), np.empty(v, dtype=kind), np.empty(0 if weight is None else v, np.float32)
+    _place(task, worker, label, UNIT if weight is None else weight, ptr[:-1].copy(), *by_task)
+    extra = None if weight is None else _shut(by_task[2])
+    return VoteTable(_shut(ptr), _shut(by_task[0]), _shut(by_task[1]), extra, n_tasks, n_workers, n_classes)
 
-    # Each part reads every row and places those of its own range of tasks: its writes then stay in fewer pages.
-    edges = task_parts(ptr)
 
-    def place(part: int) -> None:
-        low, high = edges[part], edges[part + 1]
-        free = ptr[low:high].copy()
-        _place(task, worker, label, given, low, free, sorted_worker, sorted_label, taken)
-
-    in_parts(place, len(edges) - 1)
-    return VoteTable(ptr, sorted_worker, sorted_label, sorted_weight, n_tasks, n_workers, n_classes)
+def _shut(column: Any) -> Any:
+    """Make a column read-only: nobody may change the store, and kernels are compiled for one type only."""
+    column.setflags(write=False)
+    return column
 
 
 def task_parts(ptr: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -183,15 +179,12 @@ def _count(task: Any, worker: Any, label: Any, n_workers: Any, n_classes: Any, c
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _place(
-    task: Any, worker: Any, label: Any, weight: Any, low: Any, free: Any, to_worker: Any, to_label: Any, to_weight: Any
+    task: Any, worker: Any, label: Any, weight: Any, free: Any, to_worker: Any, to_label: Any, to_weight: Any
 ) -> None:
-    """Put the votes on tasks low, low + 1, ... at the next free place of their task (m,)."""
+    """Put each vote at the next free place of its task. One thread: two would each have to read every row."""
     for i in range(len(task)):
-        t = np.int64(task[i]) - low
-        if t < 0 or t >= len(free):
-            continue
-        at = free[t]
-        free[t] = at + 1
+        at = free[task[i]]
+        free[task[i]] = at + 1
         to_worker[at] = worker[i]
         to_label[at] = label[i]
         if len(weight):
