@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, precision_score
-from sklearn.model_selection import cross_val_predict
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from assay.audit.confident_learning import FILTERS, ConfidentLearning
 from assay.errors import InputError
@@ -389,12 +389,13 @@ def test_claim_pruning_by_noise_rate_beats_disagreement_on_flipped_digits(rate: 
         rng = np.random.default_rng(seed)
         flipped = rng.random(len(truth)) < rate
         labels = np.where(flipped, (truth + 1) % 10, truth)
-        model = LogisticRegression(C=0.01, max_iter=300)
-        probabilities = cross_val_predict(model, features / 16, labels, cv=5, method="predict_proba")
+        folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+        model = LogisticRegression(C=0.1, max_iter=300)
+        probabilities = cross_val_predict(model, features / 16, labels, cv=folds, method="predict_proba")
         for name in FILTERS:
             fitted = ConfidentLearning(filter_by=name).fit(labels, probabilities)  # type: ignore[arg-type]
             scores[name].append(f1_score(flipped, fitted.is_issue_))
             precision[name].append(precision_score(flipped, fitted.is_issue_))
-            assert fitted.error_rate_ == pytest.approx(flipped.mean(), abs=0.02)
+            assert fitted.error_rate_ == pytest.approx(flipped.mean(), abs=0.025)
     assert np.mean(scores["prune_by_noise_rate"]) > np.mean(scores["predicted_neq_given"]) + 0.05
     assert np.mean(precision["both"]) > np.mean(precision["prune_by_noise_rate"])

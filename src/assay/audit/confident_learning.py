@@ -52,6 +52,7 @@ METHOD = {
 Filter = Literal["prune_by_noise_rate", "prune_by_class", "both", "confident_learning", "predicted_neq_given"]
 FILTERS: tuple[str, ...] = get_args(Filter)
 Block = tuple[npt.ArrayLike, npt.ArrayLike] | tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
+PRUNED = (4, 8)  # bits of a row's status, one for each prune table
 SLICE = 2**26  # bytes of the matrix taken at a time
 
 
@@ -158,22 +159,21 @@ class ConfidentLearning:
         self.calibrated_joint_: Any = calibrate(self.confident_joint_, first.counts)
         self.joint_, self.noise_matrix_, self.inverse_noise_matrix_, self.prior_ = latent(self.calibrated_joint_)
         self.error_rate_ = float(1.0 - self.calibrated_joint_.diagonal().sum() / first.counts.sum())
-        self.scores_, self.suggested_ = sweep.results.scores, sweep.results.suggested
+        results = sweep.results
+        self.scores_, self.suggested_ = results.scores, results.suggested
+        self.n_errors_ = int(np.count_nonzero(results.status == DISAGREES | OFF_DIAGONAL))
 
-        disagrees = (sweep.results.status & DISAGREES) > 0
-        counted = disagrees & ((sweep.results.status & OFF_DIAGONAL) > 0)
-        self.n_errors_ = int(counted.sum())
-        self.is_issue_ = counted if self.filter_by == "confident_learning" else disagrees.copy()
-        for room in self._rooms(first.counts):
+        needed = DISAGREES | (OFF_DIAGONAL if self.filter_by == "confident_learning" else 0)
+        for bit, room in zip(PRUNED, self._rooms(first.counts), strict=False):
             top = TopRows(room, self.scores_.dtype)
             fold(top, sweep.annotate(rows()), backend)
-            pruned = np.zeros(first.n_rows, bool)
-            pruned[top.chosen()] = True
-            self.is_issue_ &= pruned
+            results.status[top.chosen()] |= bit
+            needed |= bit
+        self.is_issue_ = (results.status & needed) == needed
         issues = np.flatnonzero(self.is_issue_)
         order = np.argsort(self.scores_[issues], kind="stable")
         self.ranking_ = issues[order]
-        self._given = sweep.given_where_disagreeing()[self.is_issue_[disagrees]][order]
+        self._given = sweep.given_of(self.is_issue_)[order]
         return self
 
     def evidence(self) -> dict[str, npt.NDArray[Any]]:

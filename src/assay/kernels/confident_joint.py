@@ -230,7 +230,7 @@ class RowResults:
         bit `OFF_DIAGONAL`: the row is confidently counted for another class than the given one.
     gap : (n,) uint8 `gap_level` of the row.
     scores : (n,) float32 or float64, NaN without a label.
-    given : (d,) int32 given classes of the rows that disagree, in row order.
+    given : (d,) given classes of the rows that disagree, in row order, in the smallest type that holds them.
     """
 
     start: int
@@ -238,7 +238,7 @@ class RowResults:
     status: npt.NDArray[np.uint8]
     gap: npt.NDArray[np.uint8]
     scores: npt.NDArray[Any]
-    given: npt.NDArray[np.int32]
+    given: npt.NDArray[Any]
 
     @classmethod
     def empty(cls, start: int, n: int, bits_dtype: np.dtype[Any]) -> RowResults:
@@ -312,7 +312,7 @@ class RowSweep:
         if self.adjust or self.score == "confidence_weighted_entropy":
             shift = self.thresholds if self.adjust else None
             results.scores[:] = scores_of_bits(block.bits, block.given, self.score, shift)
-        results.given = block.given[(results.status & DISAGREES) > 0].astype(np.int32)
+        results.given = block.given[(results.status & DISAGREES) > 0].astype(np.min_scalar_type(k - 1))
         self._pieces.append(results)
         for diagonal, found in parts:
             self._count(diagonal, found)
@@ -355,9 +355,13 @@ class RowSweep:
         places: Any = (np.concatenate([cells // k, every]), np.concatenate([cells % k, every]))
         return sparse.coo_array((np.concatenate([counts, diagonal]), places), shape=(k, k)).tocsr()
 
-    def given_where_disagreeing(self) -> npt.NDArray[np.int32]:
-        """Given classes (d,) of the rows that disagree, in row order."""
-        return np.concatenate([piece.given for piece in sorted(self._pieces, key=lambda piece: piece.start)])
+    def given_of(self, flagged: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+        """Given classes, in row order, of the rows that `flagged` (n,) marks; only rows that disagree may be marked."""
+        found = []
+        for piece in sorted(self._pieces, key=lambda piece: piece.start):
+            marks = flagged[piece.start : piece.start + len(piece.status)]
+            found.append(piece.given[marks[(piece.status & DISAGREES) > 0]])
+        return np.concatenate(found)
 
     def annotate(self, blocks: Iterable[Rows]) -> Iterator[Rows]:
         """The same blocks for a third pass, with what this pass found out about their rows."""

@@ -126,6 +126,12 @@ def _feed_entries(
             _offer(cell, other_keys[at], other_rows[at], first, sizes, keys, rows, roots)
 
 
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _mark(first: Any, sizes: Any, filled: Any) -> None:
+    for cell in range(len(sizes)):
+        filled[first[cell] : first[cell] + sizes[cell]] = True
+
+
 class TopRows:
     """The rows to prune, exactly, from blocks in any order: a bounded heap for every cell of a prune table.
 
@@ -170,8 +176,9 @@ class TopRows:
 
     def _filled(self) -> npt.NDArray[np.bool_]:
         """Which places (sum of room,) hold an entry."""
-        place_in_cell = np.arange(self._first[-1]) - np.repeat(self._first[:-1], np.diff(self._first))
-        return place_in_cell < np.repeat(self._sizes, np.diff(self._first))
+        filled = np.zeros(len(self._rows), bool)
+        _mark(self._first, self._sizes, filled)
+        return filled
 
     def update(self, block: Rows) -> None:
         """Take in a block."""
