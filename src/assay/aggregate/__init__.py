@@ -6,6 +6,7 @@ hard classes and into one line of evidence a task. The methods themselves know n
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -13,8 +14,10 @@ import numpy.typing as npt
 
 from assay.errors import InputError
 from assay.kernels.vote_table import VoteTable, vote_table
-from assay.labels import Hard, Votes
+from assay.labels import Hard, Space, Votes
 
+Block = Votes | tuple[Votes, Hard | None]
+MakeBlocks = Callable[[], Iterable[Block]]
 Ties = Literal["lowest", "seeded"]
 TIE = 1e-12  # beliefs this close are equal: the order in which votes were added must not decide
 NO_GOLD = -1  # stands in gold codes for a task whose class is not known; never leaves the aggregators
@@ -59,7 +62,7 @@ def top_class(p: npt.NDArray[np.floating[Any]], ties: Ties = "lowest", random_st
     if not p.shape[1]:
         raise InputError("A space without classes has no most probable one.")
     tied = p >= p.max(axis=1, keepdims=True) - TIE
-    top = tied.argmax(axis=1).astype(np.int32)
+    top: npt.NDArray[np.int32] = tied.argmax(axis=1).astype(np.int32)
     if ties == "seeded":
         rows = np.flatnonzero(tied.sum(axis=1) > 1)
         draw = np.random.default_rng(random_state).random((len(rows), p.shape[1]))
@@ -82,3 +85,63 @@ def task_evidence(votes: Votes, p: npt.NDArray[np.floating[Any]]) -> dict[str, n
         "margin": two[:, 1] - two[:, 0],
         "top": top_class(p),
     }
+
+
+class Census:
+    """What a first pass over blocks of votes finds: the space, the workers in sorted order, and how much there is.
+
+    Each block holds all votes on its tasks; `make_blocks` is called once a pass and gives the same blocks every time.
+
+    Attributes
+    ----------
+    space : the k classes.
+    worker_ids : (w,) sorted.
+    n_tasks, n_votes, weight : totals; a vote without a weight weighs one.
+    worker_votes, worker_weight : (w,) the same for each worker.
+    """
+
+    def __init__(self, make_blocks: MakeBlocks) -> None:
+        self._make_blocks = make_blocks
+        votes_of: dict[Any, int] = {}
+        weight_of: dict[Any, float] = {}
+        space: Space | None = None
+        self.n_tasks = self.n_votes = 0
+        for votes, _ in self._pairs():
+            space = votes.space if space is None else space
+            space.require(votes.space)
+            cast = np.bincount(votes.worker, minlength=votes.n_workers)
+            weights = cast if votes.weight is None else np.bincount(votes.worker, votes.weight, votes.n_workers)
+            for worker, n, weight in zip(votes.worker_ids.tolist(), cast.tolist(), weights.tolist(), strict=True):
+                votes_of[worker] = votes_of.get(worker, 0) + n
+                weight_of[worker] = weight_of.get(worker, 0.0) + weight
+            self.n_tasks += votes.n_rows
+            self.n_votes += votes.n_votes
+        if space is None:
+            raise InputError("There are no blocks of votes: expected at least one.")
+        if len({type(worker) for worker in votes_of}) > 1:
+            raise InputError("Worker ids are numbers in some blocks and text in others: use one type.")
+        self.space = space
+        known = sorted(votes_of)
+        self.worker_ids = np.array(known)
+        self.worker_votes = np.array([votes_of[worker] for worker in known], dtype=np.int64)
+        self.worker_weight = np.array([weight_of[worker] for worker in known], dtype=np.float64)
+        self.weight = float(self.worker_weight.sum())
+
+    def tables(self) -> Iterator[tuple[VoteTable, npt.NDArray[np.int32]]]:
+        """Go over the blocks once more: the votes of each sorted by task, workers coded as here, and gold codes."""
+        tasks = cast = 0
+        for votes, gold in self._pairs():
+            codes = worker_codes(self.worker_ids, votes.worker_ids)
+            tasks, cast = tasks + votes.n_rows, cast + votes.n_votes
+            if cast > self.n_votes or tasks > self.n_tasks or (codes == len(self.worker_ids)).any():
+                break
+            yield table_of(votes, codes, len(self.worker_ids)), gold_codes(votes, gold)
+        if (tasks, cast) != (self.n_tasks, self.n_votes):
+            raise InputError(
+                f"The blocks changed between two passes ({self.n_votes} votes on {self.n_tasks} tasks, then {cast} on "
+                f"{tasks}): make_blocks must return the same blocks at every call."
+            )
+
+    def _pairs(self) -> Iterator[tuple[Votes, Hard | None]]:
+        for block in self._make_blocks():
+            yield block if isinstance(block, tuple) else (block, None)
