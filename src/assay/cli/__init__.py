@@ -77,8 +77,4 @@ def main(arguments: list[str] | None = None) -> None:
     except AssayError as error:
         click.echo(f"assay: {error}", err=True)
         sys.exit(2)
-    except BrokenPipeError:
-        # The reader of a pipe went away: not an error, but the interpreter must not flush into it again.
-        sys.stderr.close()
-        sys.exit(0)
     sys.exit(code if isinstance(code, int) else 0)
