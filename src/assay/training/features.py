@@ -22,7 +22,7 @@ from assay.errors import InputError
 
 Media = Literal["table", "text", "image", "embedding"]
 
-BOOSTING_ROWS = 2000  # below it, boosting overfits wrong labels and randomised trees find more of them
+BOOSTING_ROWS = 4000  # below it, boosting overfits wrong labels and randomised trees find more of them
 BOOSTING_CLASSES = 4  # boosting grows one tree per class and round; randomised trees cost the same for any k
 
 
@@ -73,7 +73,12 @@ def default_model(media: Media, n: int, k: int) -> Any:
             return HistGradientBoostingClassifier(learning_rate=0.05, l2_regularization=10, early_stopping=False)
         return ExtraTreesClassifier(100, min_samples_leaf=2, n_jobs=-1)
     if media == "text":
-        return SGDClassifier(loss="log_loss", alpha=3e-5, max_iter=max(50, 1_000_000 // max(n, 1)))
+        return SGDClassifier(
+            loss="log_loss",
+            alpha=max(3e-5, 0.2 / max(n, 1)),
+            max_iter=max(50, 1_000_000 // max(n, 1)),
+            n_iter_no_change=2,
+        )
     if media == "image":
         return make_pipeline(Nystroem(gamma=0.5, n_components=min(1000, max(2, n // 2))), RidgeClassifier(alpha=0.1))
     if media == "embedding":
