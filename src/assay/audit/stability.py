@@ -177,10 +177,10 @@ class Stability(BaseEstimator):  # type: ignore[misc]
         right_b, right_o, right_c = b_right.sum(0, int), (c_outcome == 1).sum(0, int), (c_outcome == 2).sum(0, int)
         best_first = np.lexsort((-right_o, -right_c - right_b))
         names, right_b, right_o, right_c = (x[best_first] for x in (names, right_b, right_o, right_c))
-        n_b, n_c = len(b_right), len(c_outcome)
-        n = n_b + n_c
+        n_b, n_c, n = len(b_right), len(c_outcome), len(b_right) + len(c_outcome)
         self.n_benign_, self.n_correctable_, self.n_unknown_, self.prevalence_ = n_b, n_c, len(y) - n, n_c / n
-        self.prevalence_interval_ = tuple(float(end) for end in wilson(n_c, n, 1 - self.alpha))
+        low, high = wilson(n_c, n, 1 - self.alpha)
+        self.prevalence_interval_ = (float(low), float(high))
 
         rng = np.random.default_rng(self.random_state)
         drawn_b = resample(b_right[:, best_first], 2, self.n_bootstrap, rng)  # (b, m, wrong or right)
@@ -226,7 +226,7 @@ class Stability(BaseEstimator):  # type: ignore[misc]
         self.kendall_ = float(kendall(before[None], after[None])[0])
         taus = kendall(drawn["given"], drawn["corrected"])
         taus = taus[~np.isnan(taus)] if not np.isnan(taus).all() else taus
-        self.kendall_interval_ = tuple(np.quantile(taus, [self.alpha / 2, 1 - self.alpha / 2]).tolist())
+        self.kendall_interval_ = tuple(map(float, np.quantile(taus, [self.alpha / 2, 1 - self.alpha / 2])))
         self.p_winner_changes_ = float(np.mean(drawn["given"].argmax(axis=1) != drawn["corrected"].argmax(axis=1)))
 
     def _sentence(self) -> str:
