@@ -125,8 +125,7 @@ class Stability(BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    n_bootstrap, random_state : resamples for the intervals and probabilities, and their seed.
-    alpha : one minus the level of the intervals.
+    n_bootstrap, alpha, random_state : resamples, one minus the level of the intervals, and seed.
 
     Attributes
     ----------
@@ -285,6 +284,7 @@ def _checked(
     for name, said in codes.items():
         same_length(f"model {name!r}", len(y), predictions=said)
     same_length("the comparison", len(y), corrected=z)
+    z = np.where(np.ma.getmaskarray(masked), y, z)  # nobody need repeat a label that was confirmed
     kept = derive_status(y, masked) if status is None else np.asarray(status)
     same_length("the comparison", len(y), status=kept)
     for wrong, says in (

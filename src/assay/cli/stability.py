@@ -103,12 +103,8 @@ def read(
             f"No column of {path.name} holds predicted classes such as {table.labels.space.names[0]!r}: "
             "name the columns of the models with --models."
         )
-    y, status = table.labels.y, None
-    if verdicts is not None:
-        status = np.array([str(value) for value in columns[verdicts].to_pylist()])
-        blank = ~known & (status == "benign")  # nobody repeats a label that was confirmed
-        mended, known = np.where(blank, y, mended), known | blank
-    return (y, np.ma.masked_array(mended, mask=~known)), said, status, left_out
+    status = None if verdicts is None else np.array([str(value) for value in columns[verdicts].to_pylist()])
+    return (table.labels.y, np.ma.masked_array(mended, mask=~known)), said, status, left_out
 
 
 def codes(column: pa.ChunkedArray, where: dict[str, int]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -190,6 +186,6 @@ def show(found: Stability) -> None:
     percents = [f"{100 * value:.2f}" for value in (found.prevalence_, *found.prevalence_interval_)]
     taus = [f"{value:.2f}" for value in (found.kendall_, *found.kendall_interval_)]
     console.print(
-        f"Prevalence {percents[0]} % [{percents[1]}, {percents[2]}], {found.n_unknown_} rows dropped without consensus; "
+        f"Prevalence {percents[0]} % [{percents[1]}, {percents[2]}], {found.n_unknown_} rows dropped; "
         f"Kendall tau {taus[0]} [{taus[1]}, {taus[2]}].\n{escape(found.sentence_)}"
     )
