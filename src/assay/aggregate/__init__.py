@@ -7,17 +7,21 @@ hard classes and into one line of evidence a task. The methods themselves know n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import BaseEstimator
 
 from assay.errors import InputError
+from assay.kernels.blocks import Backend, fold
+from assay.kernels.vote_em import FLOOR, ExpectedVotes, Scale, TaskVotes, VoteModel, ascend, beliefs
 from assay.kernels.vote_table import VoteTable, vote_table
-from assay.labels import Hard, Space, Votes
+from assay.labels import Hard, Soft, Space, Votes
 
 Block = Votes | tuple[Votes, Hard | None]
 MakeBlocks = Callable[[], Iterable[Block]]
+Floats = npt.NDArray[np.float64]
 Ties = Literal["lowest", "seeded"]
 TIE = 1e-12  # beliefs this close are equal: the order in which votes were added must not decide
 NO_GOLD = -1  # stands in gold codes for a task whose class is not known; never leaves the aggregators
@@ -145,3 +149,145 @@ class Census:
     def _pairs(self) -> Iterator[tuple[Votes, Hard | None]]:
         for block in self._make_blocks():
             yield block if isinstance(block, tuple) else (block, None)
+
+
+class LearnedWorkers(BaseEstimator):  # type: ignore[misc]
+    """What Dawid-Skene and its one-coin form do alike: expectation-maximisation from vote shares, in memory or blocks.
+
+    A method says whether a worker has one skill (`_one_coin`), who the average worker is, and how expected votes become
+    probabilities; the shapes are those of `assay.kernels.vote_em`.
+    """
+
+    _one_coin: bool
+    _model: VoteModel
+
+    def __init__(
+        self,
+        smoothing: float = 1.0,
+        prior: Literal["learned", "uniform"] | npt.ArrayLike = "learned",
+        max_iter: int = 100,
+        tol: float = 1e-5,
+        accelerate: bool = False,
+        ties: Ties = "lowest",
+        random_state: int = 0,
+    ) -> None:
+        self.smoothing = smoothing
+        self.prior = prior
+        self.max_iter = max_iter
+        self.tol = tol
+        self.accelerate = accelerate
+        self.ties = ties
+        self.random_state = random_state
+
+    def _average(self, counts: Floats) -> Floats:
+        raise NotImplementedError
+
+    def _maximise(self, counts: Floats, average: Floats) -> Floats:
+        raise NotImplementedError
+
+    def fit(self, votes: Votes, gold: Hard | None = None) -> Self:
+        """Learn from votes; `gold`, one row a task, holds the classes that are known: they are kept and taught from."""
+        table = table_of(votes)
+        block = TaskVotes(table, gold_codes(votes, gold))
+        each = np.bincount(votes.worker, votes.weight, votes.n_workers).astype(np.float64)
+        self._ascend(lambda: [block], votes, votes.n_rows, table.per_worker(), each, "serial")
+        belief = beliefs(block, self._model)
+        belief.setflags(write=False)  # so that Soft needs no copy
+        self.belief_ = Soft(votes.space, belief)
+        self._evidence = task_evidence(votes, belief)
+        return self
+
+    def fit_blocks(self, make_blocks: MakeBlocks, backend: Backend = "serial") -> Self:
+        """Learn from votes that come in blocks, each with all votes on its tasks; the model is that of `fit`.
+
+        Parameters
+        ----------
+        make_blocks : called once a pass; gives the same `Votes`, or pairs of `Votes` and gold, every time.
+        backend : "serial", or "ray".
+
+        Only what is known of the workers and one block are held, and nothing is written: a run that was killed is run
+        again. For the beliefs, ask `predict_proba` of each block.
+        """
+        seen = Census(make_blocks)
+
+        def make() -> Iterator[TaskVotes]:
+            return (TaskVotes(*pair) for pair in seen.tables())
+
+        self._ascend(make, seen, seen.n_tasks, seen.worker_votes, seen.worker_weight, backend)
+        return self
+
+    def predict_proba(self, votes: Votes) -> Floats:
+        """P(truth) (n', k) of the tasks of `votes`, workers known by their ids; an unknown one counts as average."""
+        self.space_.require(votes.space)
+        known = np.exp(self._model.log_worker)
+        weight = self._n_votes.astype(np.float64).reshape(-1, *[1] * (known.ndim - 1))
+        average = np.log(np.maximum(self._average(weight * known), FLOOR))[None]
+        model = VoteModel(self._model.log_prior, np.concatenate([self._model.log_worker, average]))
+        codes = worker_codes(self.worker_ids_, votes.worker_ids)
+        return beliefs(TaskVotes(table_of(votes, codes, len(known) + 1)), model)
+
+    def predict(self, votes: Votes) -> npt.NDArray[np.int32]:
+        """Most probable class (n',) int32 of the tasks of `votes`."""
+        return top_class(self.predict_proba(votes), self.ties, self.random_state)
+
+    def evidence(self) -> dict[str, npt.NDArray[Any]]:
+        """One row a task: id, number of votes, entropy and margin of the belief, most probable class."""
+        if not hasattr(self, "_evidence"):
+            raise InputError("Evidence about tasks is kept by `fit` alone: after `fit_blocks` ask `predict_proba`.")
+        return self._evidence
+
+    def _ascend(
+        self,
+        make: Callable[[], Iterable[TaskVotes]],
+        source: Votes | Census,
+        n_tasks: int,
+        n_votes: npt.NDArray[np.int64],
+        weight: Floats,
+        backend: Backend,
+    ) -> None:
+        k, total = source.space.n_classes, float(weight.sum())
+        prior = self._check(k)
+        scale = Scale.for_size(n_tasks, total, float(weight.max(initial=0.0)))
+
+        def sweep(model: VoteModel | None) -> ExpectedVotes:
+            found = ExpectedVotes(len(weight), k, self._one_coin, scale, model)
+            fold(found, make(), backend)
+            return found
+
+        start = sweep(None)
+        average = self._average(start.counts)
+
+        def log_density(logs: Floats) -> float:
+            return self.smoothing * float(np.sum((average * logs)[weight > 0])) if self.smoothing else 0.0
+
+        self._model, climbed = ascend(
+            sweep,
+            start,
+            lambda counts: self._maximise(counts, average),
+            log_density,
+            prior,
+            max_iter=self.max_iter,
+            tol=self.tol * max(total, 1.0),
+            accelerate=self.accelerate,
+        )
+        self.space_, self.worker_ids_, self._n_votes = source.space, source.worker_ids, n_votes
+        self.prior_ = np.exp(self._model.log_prior)
+        self.log_likelihood_, self.log_posterior_ = climbed.log_likelihood, climbed.objective
+        self.n_iter_, self.converged_ = climbed.n_iter, climbed.converged
+
+    def _check(self, k: int) -> Floats | None:
+        """Refuse bad options; the prior (k,) if it is given, else None."""
+        if not 0 <= self.smoothing < np.inf:
+            raise InputError(f"smoothing is a number of pseudo-votes, 0 or more, got {self.smoothing}.")
+        if self.max_iter < 1:
+            raise InputError(f"max_iter must be at least 1, got {self.max_iter}.")
+        if k < 1:
+            raise InputError("The space of the votes has no classes: there is nothing to believe.")
+        if isinstance(self.prior, str):
+            if self.prior not in ("learned", "uniform"):
+                raise InputError(f"prior must be 'learned', 'uniform' or {k} shares, got {self.prior!r}.")
+            return None if self.prior == "learned" else np.full(k, 1.0 / k)
+        shares = np.asarray(self.prior, dtype=np.float64)
+        if shares.shape != (k,) or not (shares >= 0).all() or abs(shares.sum() - 1) > 1e-3:
+            raise InputError(f"prior must be {k} shares of the classes that sum to 1, got {self.prior!r}.")
+        return shares

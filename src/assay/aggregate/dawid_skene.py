@@ -20,19 +20,14 @@ beliefs equal those of crowd-kit 1.4.2 after equal iterations; gold is kept in t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator
 
-from assay.aggregate import Census, MakeBlocks, Ties, gold_codes, table_of, task_evidence, top_class, worker_codes
-from assay.errors import InputError
-from assay.kernels.blocks import Backend, fold
+from assay.aggregate import LearnedWorkers
 from assay.kernels.intervals import wilson
-from assay.kernels.vote_em import FLOOR, ExpectedVotes, Scale, TaskVotes, VoteModel, ascend, beliefs
-from assay.labels import Hard, Soft, Votes
+from assay.kernels.vote_em import FLOOR
 
 METHOD = {
     "name": "dawid_skene",
@@ -69,7 +64,7 @@ def said_given_truth(counts: Floats, smoothing: float, average: Floats) -> Float
     return tables
 
 
-class DawidSkene(BaseEstimator):  # type: ignore[misc]
+class DawidSkene(LearnedWorkers):
     """Dawid-Skene over votes (n tasks, w workers, k classes).
 
     Parameters
@@ -94,71 +89,19 @@ class DawidSkene(BaseEstimator):  # type: ignore[misc]
 
     Examples
     --------
+    >>> from assay.labels import Votes
     >>> said = ["no", "no", "yes", "yes", "yes", "yes"]
     >>> votes = Votes.from_long(["a", "a", "a", "b", "b", "b"], ["x", "y", "z", "x", "y", "z"], said)
     >>> DawidSkene().fit(votes).predict(votes).tolist()
     [0, 1]
     """
 
-    def __init__(
-        self,
-        smoothing: float = 1.0,
-        prior: Literal["learned", "uniform"] | npt.ArrayLike = "learned",
-        max_iter: int = 100,
-        tol: float = 1e-5,
-        accelerate: bool = False,
-        ties: Ties = "lowest",
-        random_state: int = 0,
-    ) -> None:
-        self.smoothing = smoothing
-        self.prior = prior
-        self.max_iter = max_iter
-        self.tol = tol
-        self.accelerate = accelerate
-        self.ties = ties
-        self.random_state = random_state
+    _one_coin = False
 
-    def fit(self, votes: Votes, gold: Hard | None = None) -> DawidSkene:
-        """Learn from votes; `gold`, one row a task, holds the classes that are known: they are kept and taught from."""
-        table = table_of(votes)
-        block = TaskVotes(table, gold_codes(votes, gold))
-        each = np.bincount(votes.worker, votes.weight, votes.n_workers)
-        size = Scale.for_size(votes.n_rows, float(each.sum()), float(each.max(initial=0.0)))
-        self._fit(lambda: [block], votes, table.per_worker(), size, float(each.sum()), "serial")
-        belief = beliefs(block, self._model)
-        belief.setflags(write=False)  # so that Soft needs no copy
-        self.belief_ = Soft(votes.space, belief)
-        self._evidence = task_evidence(votes, self.belief_.p)
-        return self
-
-    def fit_blocks(self, make_blocks: MakeBlocks, backend: Backend = "serial") -> DawidSkene:
-        """Learn from votes that come in blocks, each with all votes on its tasks; the model is that of `fit`.
-
-        Parameters
-        ----------
-        make_blocks : called once a pass; gives the same `Votes`, or pairs of `Votes` and gold, every time.
-        backend : "serial", or "ray".
-
-        Only the workers' tables and one block are held, and nothing is written: a run that was killed is simply run
-        again. For the beliefs, ask `predict_proba` of each block.
-        """
-        census = Census(make_blocks)
-        size = Scale.for_size(census.n_tasks, census.weight, float(census.worker_weight.max(initial=0.0)))
-        make = lambda: (TaskVotes(*pair) for pair in census.tables())  # noqa: E731
-        self._fit(make, census, census.worker_votes, size, census.weight, backend)
-        return self
-
-    def predict_proba(self, votes: Votes) -> Floats:
-        """P(truth) (n', k) of the tasks of `votes`, workers known by their ids; an unknown one counts as average."""
-        self.space_.require(votes.space)
-        average = average_worker(self._n_votes.astype(float)[:, None, None] * np.exp(self._model.log_worker))
-        everyone = np.concatenate([self._model.log_worker, np.log(average)[None]])
-        table = table_of(votes, worker_codes(self.worker_ids_, votes.worker_ids), len(everyone))
-        return beliefs(TaskVotes(table), VoteModel(self._model.log_prior, everyone))
-
-    def predict(self, votes: Votes) -> npt.NDArray[np.int32]:
-        """Most probable class (n',) int32 of the tasks of `votes`."""
-        return top_class(self.predict_proba(votes), self.ties, self.random_state)
+    @property
+    def confusion_(self) -> Floats:
+        """P(said | truth) (w, k, k) at [worker, truth, said]."""
+        return np.exp(self._model.log_worker).transpose(0, 2, 1)
 
     def workers(self) -> dict[str, npt.NDArray[Any]]:
         """One row a worker: `worker`, `n_votes`, `accuracy` (95 % interval `low`, `high`), and `bits`.
@@ -174,61 +117,8 @@ class DawidSkene(BaseEstimator):  # type: ignore[misc]
         columns = {"worker": self.worker_ids_, "n_votes": self._n_votes, "accuracy": accuracy}
         return {**columns, "low": low, "high": high, "bits": np.maximum(bits, 0.0)}
 
-    def evidence(self) -> dict[str, npt.NDArray[Any]]:
-        """One row a task: id, number of votes, entropy and margin of the belief, most probable class."""
-        if not hasattr(self, "_evidence"):
-            raise InputError("Evidence about tasks is kept by `fit` alone: after `fit_blocks` ask `predict_proba`.")
-        return self._evidence
+    def _average(self, counts: Floats) -> Floats:
+        return average_worker(counts)
 
-    def _fit(
-        self,
-        make: Callable[[], Iterable[TaskVotes]],
-        source: Votes | Census,
-        n_votes: npt.NDArray[np.int64],
-        size: Scale,
-        weight: float,
-        backend: Backend,
-    ) -> None:
-        k, w = source.space.n_classes, len(source.worker_ids)
-        prior = self._check(k)
-
-        def sweep(model: VoteModel | None) -> ExpectedVotes:
-            found = ExpectedVotes(w, k, False, size, model)
-            fold(found, make(), backend)
-            return found
-
-        start = sweep(None)
-        average = average_worker(start.counts)
-        voted = (start.counts.sum(axis=(1, 2)) > 0)[:, None, None]
-        self._model, climbed = ascend(
-            sweep,
-            start,
-            lambda counts: said_given_truth(counts, self.smoothing, average),
-            lambda logs: self.smoothing * float(np.sum(average * logs, where=voted)) if self.smoothing else 0.0,
-            prior,
-            max_iter=self.max_iter,
-            tol=self.tol * max(weight, 1.0),
-            accelerate=self.accelerate,
-        )
-        self.space_, self.worker_ids_, self._n_votes = source.space, source.worker_ids, n_votes
-        self.prior_ = np.exp(self._model.log_prior)
-        self.confusion_ = np.exp(self._model.log_worker).transpose(0, 2, 1)
-        self.log_likelihood_, self.log_posterior_ = climbed.log_likelihood, climbed.objective
-        self.n_iter_, self.converged_ = climbed.n_iter, climbed.converged
-
-    def _check(self, k: int) -> Floats | None:
-        """Refuse bad options; the prior (k,) if it is given, else None."""
-        if not 0 <= self.smoothing < np.inf:
-            raise InputError(f"smoothing is a number of pseudo-votes, 0 or more, got {self.smoothing}.")
-        if self.max_iter < 1:
-            raise InputError(f"max_iter must be at least 1, got {self.max_iter}.")
-        if k < 1:
-            raise InputError("The space of the votes has no classes: there is nothing to believe.")
-        if isinstance(self.prior, str):
-            if self.prior not in ("learned", "uniform"):
-                raise InputError(f"prior must be 'learned', 'uniform' or {k} shares, got {self.prior!r}.")
-            return None if self.prior == "learned" else np.full(k, 1.0 / k)
-        shares = np.asarray(self.prior, dtype=np.float64)
-        if shares.shape != (k,) or not (shares >= 0).all() or abs(shares.sum() - 1) > 1e-3:
-            raise InputError(f"prior must be {k} shares of the classes that sum to 1, got {self.prior!r}.")
-        return shares
+    def _maximise(self, counts: Floats, average: Floats) -> Floats:
+        return said_given_truth(counts, self.smoothing, average)
