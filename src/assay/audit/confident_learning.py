@@ -165,10 +165,9 @@ class ConfidentLearning:
 
         needed = DISAGREES | (OFF_DIAGONAL if self.filter_by == "confident_learning" else 0)
         for bit, room in zip(PRUNED, self._rooms(first.counts), strict=False):
-            top = TopRows(room, self.scores_.dtype)
-            fold(top, sweep.annotate(rows()), backend)
-            results.status[top.chosen()] |= bit
+            results.status[_top(room, self.scores_.dtype, sweep.annotate(rows()), backend)] |= bit
             needed |= bit
+        results.gap = results.gap[:0]  # read no more: a byte a row
         self.is_issue_ = (results.status & needed) == needed
         issues = np.flatnonzero(self.is_issue_)
         order = np.argsort(self.scores_[issues], kind="stable")
@@ -205,6 +204,13 @@ class ConfidentLearning:
             raise InputError(f"frac_noise must be above 0 and at most 1, got {self.frac_noise}.")
         if self.min_examples_per_class < 0:
             raise InputError(f"min_examples_per_class must not be negative, got {self.min_examples_per_class}.")
+
+
+def _top(room: Any, key_type: np.dtype[Any], blocks: Iterable[Rows], backend: Backend) -> npt.NDArray[np.int64]:
+    """The rows of a third pass that fill the cells of a prune table."""
+    top = TopRows(room, key_type)
+    fold(top, blocks, backend)
+    return top.chosen()
 
 
 def _check_counts(first: SelfConfidence) -> None:

@@ -104,7 +104,7 @@ class SelfConfidence:
         return result
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc"})  # type: ignore[untyped-decorator]
+@njit(inline="always")  # type: ignore[untyped-decorator]  # a call would count references to each array, atomically
 def _summarise(bits: Any, r: int, own: Any, floors: Any, nothing: Any, zero: Any) -> Any:
     """One branch-free sweep of a row: its sum, largest other value, smallest value, number of candidates."""
     total = value(zero)
@@ -121,7 +121,7 @@ def _summarise(bits: Any, r: int, own: Any, floors: Any, nothing: Any, zero: Any
     return total, other, low, hits
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(inline="always")  # type: ignore[untyped-decorator]
 def _first_equal(bits: Any, r: int, target: Any, own: Any) -> int:
     """First column other than `own` that holds `target`, as a minimum: it vectorises, which a search cannot."""
     first = np.int32(bits.shape[1])
@@ -140,6 +140,12 @@ def gap_level(gap: float) -> int:
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _margin(mine: Any, other: Any, one: Any) -> Any:
+    """Normalised margin, rounded in this order, which the caller's licence to reorder sums must not touch."""
+    return (mine - other + one) / (one + one)
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc"})  # type: ignore[untyped-decorator]
 def _sweep(
     bits: Any,
     given: Any,
@@ -204,7 +210,7 @@ def _sweep(
                 n_pairs += 1
         status[r] = (0 if agrees else DISAGREES) | (OFF_DIAGONAL if hits > 0 and counted != own else 0)
         gap[r] = gap_level(other - mine)
-        scores[r] = (mine - other + one) / (one + one) if margins else mine
+        scores[r] = _margin(mine, other, one) if margins else mine
     return -1, n_pairs
 
 

@@ -13,13 +13,13 @@ from assay.kernels.confident_joint import DISAGREES, Ints, gap_level
 from assay.kernels.probabilities import Rows, value
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(inline="always")  # type: ignore[untyped-decorator]
 def _before(key: Any, row: int, other_key: Any, other_row: int) -> bool:
     """Whether an entry is removed before another: larger key, then earlier row."""
     return key > other_key or (key == other_key and row < other_row)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(inline="always")  # type: ignore[untyped-decorator]  # a call would count references to each array, atomically
 def _offer(cell: int, key: Any, row: int, first: Any, sizes: Any, keys: Any, rows: Any, roots: Any) -> None:
     """Keep an entry in its cell's heap, whose root is the entry that would leave first."""
     base, room, size = first[cell], first[cell + 1] - first[cell], sizes[cell]
