@@ -7,7 +7,8 @@ from click.testing import CliRunner
 
 from assay.cli import main
 from assay.cli.report import command
-from assay.evidence.report import Report, render, write_report
+from assay.evidence.page import render, write_report
+from assay.evidence.report import Report
 
 REPORT = Report("digits", "One label in twelve is wrong.")
 

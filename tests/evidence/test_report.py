@@ -14,6 +14,7 @@ from tests.evidence.hostile import HOSTILE, poison
 
 from assay.errors import InputError
 from assay.evidence import rows
+from assay.evidence.page import render, write_report
 from assay.evidence.report import (
     Card,
     Fact,
@@ -24,9 +25,7 @@ from assay.evidence.report import (
     Report,
     from_json,
     read_report,
-    render,
     to_json,
-    write_report,
 )
 from assay.evidence.shown import number, short, visible
 

@@ -10,7 +10,8 @@ import pytest
 from tests.evidence.example_report import example
 from tests.evidence.hostile import poison
 
-from assay.evidence.report import from_json, to_json, write_report
+from assay.evidence.page import write_report
+from assay.evidence.report import from_json, to_json
 
 pytestmark = pytest.mark.browser
 

@@ -21,7 +21,8 @@ def command(source: Path, out: Path | None, open_page: bool) -> None:
       assay report digits-report
       assay report digits-report/report.json --out for-the-board.html --open
     """
-    from assay.evidence.report import read_report, render, write_whole
+    from assay.evidence.page import render, write_whole
+    from assay.evidence.report import read_report
 
     page = render(read_report(source))
     target = out or (source / "report.html" if source.is_dir() else source.with_suffix(".html"))

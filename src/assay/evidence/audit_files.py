@@ -15,7 +15,7 @@ from assay.errors import InputError
 from assay.evidence.audit import Audit
 from assay.evidence.audit_predictions import keep
 from assay.evidence.audit_report import build
-from assay.evidence.report import write_report
+from assay.evidence.page import write_report
 from assay.labels.events import Event, dataset_event
 from assay.labels.formats import files
 from assay.labels.ledger import Ledger, guard_cell

@@ -7,55 +7,18 @@ and metadata are dropped. No pyplot, so no global figures; text is never read as
 from __future__ import annotations
 
 import io
-import re
 import warnings
-import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.evidence.inline_svg import inline
+from assay.evidence.plot_style import DASHES, FONT, INK, MUTED, NARROW, RC, RULE, SERIES, VARIABLES, WIDE
 from assay.evidence.shown import number, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-FONT = 12.0
-"""Size of text in a drawing, in the units of its view box, which are CSS pixels at full size."""
-
-_INK, _MUTED, _RULE, _PAPER = "#010200", "#010201", "#010202", "#010203"
-_SERIES = ["#010211", "#010212", "#010213", "#010214", "#010215", "#010216"]
-_VARIABLES = {_INK: "--ink", _MUTED: "--muted", _RULE: "--rule", _PAPER: "--paper"} | {
-    colour: f"--c{at}" for at, colour in enumerate(_SERIES, 1)
-}
-_DASHES: list[Any] = ["-", (0, (6, 2)), (0, (2, 1.5)), (0, (7, 2, 2, 2)), (0, (1, 1)), (0, (9, 3))]
-_NARROW, _WIDE = 340, 680
-_RC: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "assay",
-    "text.parse_math": False,
-    "font.size": FONT,
-    "axes.titlesize": FONT,
-    "axes.unicode_minus": True,
-    "axes.edgecolor": _MUTED,
-    "axes.labelcolor": _MUTED,
-    "axes.titlecolor": _MUTED,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.axisbelow": True,
-    "grid.color": _RULE,
-    "grid.linewidth": 0.8,
-    "text.color": _INK,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "ytick.left": False,
-    "xtick.major.size": 3,
-    "lines.solid_capstyle": "round",
-}
-_SVG = "{http://www.w3.org/2000/svg}"
-_LINK = "{http://www.w3.org/1999/xlink}href"
 
 
 def svg(kind: str, title: str, description: str, data: dict[str, Any], *, wide: bool, prefix: str) -> str:
@@ -74,8 +37,8 @@ def svg(kind: str, title: str, description: str, data: dict[str, Any], *, wide: 
 
     data = _clean(data)
     draw, wide_width, height = _KINDS[kind]
-    width = wide_width if wide else _NARROW
-    with mpl.rc_context(_RC), warnings.catch_warnings():
+    width = wide_width if wide else NARROW
+    with mpl.rc_context(RC), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a glyph that matplotlib's font lacks is drawn by the reader's font
         canvas = Canvas(figsize=(width / 72, height(data, width) / 72), dpi=72, layout="constrained")
         FigureCanvasSVG(canvas)
@@ -85,7 +48,7 @@ def svg(kind: str, title: str, description: str, data: dict[str, Any], *, wide: 
         draw(axes, data, width)
         stream = io.BytesIO()
         canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _inline(stream.getvalue(), title, description, prefix)
+    return inline(stream.getvalue(), title, description, prefix, VARIABLES)
 
 
 def _clean(value: Any) -> Any:
@@ -95,42 +58,6 @@ def _clean(value: Any) -> Any:
     if isinstance(value, list):
         return [_clean(inner) for inner in value]
     return {key: _clean(inner) for key, inner in value.items()} if isinstance(value, dict) else value
-
-
-def _inline(raw: bytes, title: str, description: str, prefix: str) -> str:
-    root = ET.fromstring(raw)
-    for parent in root.iter():
-        for child in list(parent):
-            if child.tag in (f"{_SVG}metadata", f"{_SVG}style"):
-                parent.remove(child)
-    for element in root.iter():
-        if "id" in element.attrib:
-            element.set("id", prefix + element.attrib["id"])
-        for name in ("clip-path", "style"):
-            if name in element.attrib:
-                element.set(name, element.attrib[name].replace("url(#", f"url(#{prefix}"))
-        if _LINK in element.attrib:
-            element.set("href", element.attrib.pop(_LINK).replace("#", f"#{prefix}"))
-        if style := element.attrib.get("style"):
-            style = re.sub(r"#0102[0-9a-f]{2}", lambda found: f"var({_VARIABLES[found[0]]})", style)
-            element.set("style", re.sub(r"font: (?:\w+ )*([\d.]+)px [^;]*", r"font-size: \1px", style))
-    _, _, width, height = root.attrib["viewBox"].split()
-    root.attrib.clear()
-    root.attrib.update(
-        {
-            "viewBox": f"0 0 {width} {height}",
-            "style": f"max-width: {width}px",
-            "role": "img",
-            "aria-labelledby": f"{prefix}title {prefix}desc",
-        }
-    )
-    for at, (tag, text) in enumerate((("title", title), ("desc", description))):
-        element = ET.Element(f"{_SVG}{tag}", {"id": f"{prefix}{tag}"})
-        element.text = short(text, 2000)
-        root.insert(at, element)
-    for element in root.iter():
-        element.tag = element.tag.removeprefix(_SVG)
-    return ET.tostring(root, encoding="unicode")
 
 
 def _ticks(unit: str) -> Callable[[float, int], str]:
@@ -156,10 +83,10 @@ def _histogram(axes: Axes, data: dict[str, Any], width: int) -> None:
     cut = data["cut"]
     beyond = np.zeros(len(counts), dtype=bool) if cut is None else edges[:-1] >= cut - 1e-9
     log = counts.max() > 30 * max(1, np.median(counts[counts > 0], keepdims=False))
-    for part, colour in ((~beyond, _SERIES[0]), (beyond, _SERIES[1])):
+    for part, colour in ((~beyond, SERIES[0]), (beyond, SERIES[1])):
         step = np.diff(edges)[part]
         axes.bar(edges[:-1][part] + step * 0.05, counts[part], step * 0.9, align="edge", color=colour, linewidth=0)
-    _axis(axes, "x", data["unit"], 5 if width < _WIDE else 10)
+    _axis(axes, "x", data["unit"], 5 if width < WIDE else 10)
     if log:
         from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
@@ -180,22 +107,22 @@ def _histogram(axes: Axes, data: dict[str, Any], width: int) -> None:
 def _bars(axes: Axes, data: dict[str, Any], width: int) -> None:
     values = np.array(data["values"])
     place = np.arange(len(values))[::-1]
-    axes.barh(place, values, 0.62, color=_SERIES[0], alpha=0.55, linewidth=0)
+    axes.barh(place, values, 0.62, color=SERIES[0], alpha=0.55, linewidth=0)
     ends = values if data["high"] is None else np.array(data["high"])
     if data["high"] is not None:
-        axes.hlines(place, data["low"], data["high"], color=_INK, linewidth=1.6)
+        axes.hlines(place, data["low"], data["high"], color=INK, linewidth=1.6)
     for y, value, end in zip(place, values, ends, strict=True):
         axes.annotate(
             number(float(value), data["unit"]), (max(end, 0), y), (6, 0), textcoords="offset points", va="center"
         )
-    axes.set_yticks(place, [short(name, 14 if width < _WIDE else 32) for name in data["names"]])
-    axes.tick_params("y", labelcolor=_INK)
+    axes.set_yticks(place, [short(name, 14 if width < WIDE else 32) for name in data["names"]])
+    axes.tick_params("y", labelcolor=INK)
     axes.set_ylim(-0.6, len(values) - 0.4)
     axes.set_xlim(
         min(0, float(values.min())),
-        float(max(ends.max(), data["reference"] or 0)) * (1.3 if width < _WIDE else 1.12) or 1,
+        float(max(ends.max(), data["reference"] or 0)) * (1.3 if width < WIDE else 1.12) or 1,
     )
-    _axis(axes, "x", data["unit"], 3 if width < _WIDE else 7)
+    _axis(axes, "x", data["unit"], 3 if width < WIDE else 7)
     _grid(axes, data["x_label"], "", axis="x")
     if data["reference"] is not None:
         label = f"{data['reference_label']}: {number(data['reference'], data['unit'])}"
@@ -203,7 +130,7 @@ def _bars(axes: Axes, data: dict[str, Any], width: int) -> None:
 
 
 def _reliability(axes: Axes, data: dict[str, Any], _: int) -> None:
-    axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     axes.annotate(
         "as promised",
         (0.06, 0.06),
@@ -211,10 +138,10 @@ def _reliability(axes: Axes, data: dict[str, Any], _: int) -> None:
         textcoords="offset points",
         rotation=45,
         rotation_mode="anchor",
-        color=_MUTED,
+        color=MUTED,
     )
-    axes.vlines(data["predicted"], data["low"], data["high"], color=_SERIES[0], linewidth=1.6)
-    axes.plot(data["predicted"], data["observed"], "o", color=_SERIES[0], markersize=6)
+    axes.vlines(data["predicted"], data["low"], data["high"], color=SERIES[0], linewidth=1.6)
+    axes.plot(data["predicted"], data["observed"], "o", color=SERIES[0], markersize=6)
     axes.set_aspect("equal")
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
@@ -227,18 +154,18 @@ def _lines(axes: Axes, data: dict[str, Any], width: int) -> None:
     x = np.array(data["x"])
     ends: list[tuple[float, str, str]] = []
     for at, one in enumerate(data["series"]):
-        colour = _SERIES[at % len(_SERIES)]
+        colour = SERIES[at % len(SERIES)]
         if one["low"] is not None:
             axes.fill_between(x, one["low"], one["high"], color=colour, alpha=0.16, linewidth=0)
-        axes.plot(x, one["y"], color=colour, linewidth=2, linestyle=_DASHES[at % len(_DASHES)])
+        axes.plot(x, one["y"], color=colour, linewidth=2, linestyle=DASHES[at % len(DASHES)])
         ends.append((float(one["y"][-1]), one["name"], colour))
     for mark in data["horizontal"]:
-        axes.axhline(mark["y"], color=_MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        axes.axhline(mark["y"], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     axes.set_xlim(0 if 0 <= x[0] < 0.05 * x[-1] else x[0], x[-1] if x[-1] > x[0] else x[0] + 1)
     low, high = axes.get_ylim()
     lowest = min(min(one["low"] or one["y"]) for one in data["series"])
     axes.set_ylim(0 if 0 <= lowest < 0.4 * high else low, high + 0.06 * (high - low))
-    _axis(axes, "x", data["x_unit"], 4 if width < _WIDE else 8)
+    _axis(axes, "x", data["x_unit"], 4 if width < WIDE else 8)
     _axis(axes, "y", data["y_unit"], 5)
     _grid(axes, data["x_label"], data["y_label"])
     for mark in data["horizontal"]:
@@ -258,7 +185,7 @@ def _lines(axes: Axes, data: dict[str, Any], width: int) -> None:
 def _end_labels(axes: Axes, ends: list[tuple[float, str, str]], width: int) -> None:
     """Name every line at its right end; names that would touch are moved apart."""
     low, high = axes.get_ylim()
-    gap = (high - low) * (FONT * 1.25) / (190 if width < _WIDE else 250)
+    gap = (high - low) * (FONT * 1.25) / (190 if width < WIDE else 250)
     ordered = sorted(ends)
     heights = [y for y, _, _ in ordered]
     for at in range(1, len(heights)):
@@ -266,7 +193,7 @@ def _end_labels(axes: Axes, ends: list[tuple[float, str, str]], width: int) -> N
     excess = max(0.0, heights[-1] - high)
     for y, (true_y, name, colour) in zip(heights, ordered, strict=True):
         axes.annotate(
-            short(name, 14 if width < _WIDE else 26), (1, true_y), (1, y - excess), xycoords=("axes fraction", "data"),
+            short(name, 14 if width < WIDE else 26), (1, true_y), (1, y - excess), xycoords=("axes fraction", "data"),
             textcoords=("axes fraction", "data"), color=colour, va="center", annotation_clip=False,
         ).set_x(1.02)  # fmt: skip
 
@@ -275,8 +202,8 @@ def _vertical(axes: Axes, marks: list[dict[str, Any]], left: float, right: float
     """Vertical lines, their labels stacked above the plot, each on the side that has room."""
     for at, mark in enumerate(marks):
         if mark["low"] is not None:
-            axes.axvspan(mark["low"], mark["high"], color=_MUTED, alpha=0.13, linewidth=0)
-        axes.axvline(mark["x"], color=_INK, linewidth=1, linestyle=(0, (2, 2)))
+            axes.axvspan(mark["low"], mark["high"], color=MUTED, alpha=0.13, linewidth=0)
+        axes.axvline(mark["x"], color=INK, linewidth=1, linestyle=(0, (2, 2)))
         share = (mark["x"] - left) / ((right - left) or 1)
         axes.annotate(
             mark["label"], (mark["x"], 1), (0, 4 + 15 * at), xycoords=("data", "axes fraction"),
@@ -289,7 +216,7 @@ def _vertical(axes: Axes, marks: list[dict[str, Any]], left: float, right: float
 
 def _heat_names(data: dict[str, Any], width: int) -> tuple[list[str], float, bool]:
     """Names of the classes, the side of a cell, and whether the names of the columns are turned upright."""
-    names = [short(name, 10 if width == _NARROW else 18) for name in data["names"]]
+    names = [short(name, 10 if width == NARROW else 18) for name in data["names"]]
     longest = max(map(len, names)) * FONT * 0.6
     room = (width - longest - 40) / len(names)
     return names, room, longest > room
@@ -318,21 +245,21 @@ def _heat(axes: Axes, data: dict[str, Any], width: int) -> None:
                     0.94,
                     0.94,
                     linewidth=0,
-                    facecolor=_SERIES[1] if value > 0 and not muted else _RULE,
+                    facecolor=SERIES[1] if value > 0 and not muted else RULE,
                     alpha=0.7 if muted else 0.05 + 0.5 * min(1.0, value / top) if value > 0 else 0.25,
                 )
             )
             label = f"{value * 100:.0f}" if data["unit"] == "%" else number(value)
             if value > 0 and len(label) * 8 < room and (label != "0" or room > 30):
                 shown = "<1" if label == "0" else label
-                axes.text(column + 0.5, row + 0.53, shown, ha="center", va="center", color=_MUTED if muted else _INK)
+                axes.text(column + 0.5, row + 0.53, shown, ha="center", va="center", color=MUTED if muted else INK)
     axes.set_xlim(0, k)
     axes.set_ylim(k, 0)
     axes.set_aspect("equal")
     axes.set_xticks(np.arange(k) + 0.5, names, rotation=90 if turned else 0)
     axes.set_yticks(np.arange(k) + 0.5, names)
     axes.xaxis.tick_top()
-    axes.tick_params(length=0, labelcolor=_INK)
+    axes.tick_params(length=0, labelcolor=INK)
     axes.spines[:].set_visible(False)
     axes.xaxis.set_label_position("top")
     axes.set_xlabel(f"{data['column_axis']} →", loc="left", labelpad=8)
@@ -343,9 +270,9 @@ _Draw = Callable[["Axes", dict[str, Any], int], None]
 _Height = Callable[[dict[str, Any], int], float]
 # Kind: how to draw it, its width on a wide page, its height for a width.
 _KINDS: dict[str, tuple[_Draw, int, _Height]] = {
-    "histogram": (_histogram, _WIDE, lambda _, width: 250 if width < _WIDE else 300),
-    "bars": (_bars, _WIDE, lambda data, _: 90 + 25 * len(data["names"])),
+    "histogram": (_histogram, WIDE, lambda _, width: 250 if width < WIDE else 300),
+    "bars": (_bars, WIDE, lambda data, _: 90 + 25 * len(data["names"])),
     "reliability": (_reliability, 440, lambda _, width: width + 10),
-    "lines": (_lines, _WIDE, lambda data, width: (260 if width < _WIDE else 320) + 15 * len(data["vertical"])),
+    "lines": (_lines, WIDE, lambda data, width: (260 if width < WIDE else 320) + 15 * len(data["vertical"])),
     "heat": (_heat, 500, _heat_height),
 }

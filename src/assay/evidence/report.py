@@ -1,14 +1,12 @@
 """The report: what a verb found, as one JSON file and one self-contained HTML page that is a function of it.
 
 `Report` is plain data: facts with intervals, sections of blocks (`Prose`, `Grid`, `Matrix`, `Figure`, `Cards`), the
-commands to run next, warnings, and where everything came from. `render` makes the page: no network, no script, text of
-the data set inert. `write_report` puts `report.html` and `report.json` side by side.
+commands to run next, warnings, and where everything came from. `assay.evidence.page` makes the page of it.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,11 +14,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from assay.errors import InputError
-from assay.evidence.draw import svg
 from assay.evidence.figures import Figure
 from assay.evidence.record import build, plain
 from assay.evidence.rows import Card, Cards, Picture, TableRow, Text
-from assay.evidence.shown import number, short, visible
 
 __all__ = [
     "Card",
@@ -40,9 +36,7 @@ __all__ = [
     "Text",
     "from_json",
     "read_report",
-    "render",
     "to_json",
-    "write_report",
 ]
 
 _FORMAT = 1
@@ -294,76 +288,3 @@ def read_report(path: Path) -> Report:
         return from_json(file.read_bytes())
     except OSError as error:
         raise InputError(f"No report at {file}: {error.strerror}.") from None
-
-
-def render(report: Report) -> str:
-    """The page: one HTML file that loads nothing and runs nothing."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup, escape
-
-    drawn = 0
-
-    def figure(block: Figure, wide: bool) -> Markup:
-        nonlocal drawn
-        drawn += 1
-        return Markup(svg(block.kind, block.title, block.note, block.data, wide=wide, prefix=f"f{drawn}-"))
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        # Every value that reaches the page passes here, then autoescape: no text of a data set can hide or act.
-        finalize=lambda value: visible(value, _LINE) if type(value) is str else value,
-    )
-    environment.filters.update(short=short, spell=_spell, whole=lambda text: escape(visible(text)))
-    environment.globals.update(
-        figure=figure, number=number, stat=_stat, matrix_cell=_cell, kind=lambda block: type(block).__name__
-    )
-    return environment.get_template("report.html.j2").render(report=report)
-
-
-def _stat(shown: Fact | Card) -> tuple[str, str]:
-    """A number and its interval, apart."""
-    value, unit = (shown.value, shown.unit) if isinstance(shown, Fact) else (shown.p_wrong, "%")
-    if shown.interval is None:
-        return number(value, unit), ""
-    first, _, rest = number(value, unit, shown.interval).partition(" (")
-    return first, rest.removesuffix(")")
-
-
-def _cell(value: float, unit: str) -> str:
-    """A cell of a matrix, short and with the same decimals as its neighbours; the unit stands in the head."""
-    if unit != "%":
-        return number(value)
-    return "<0.1" if 0 < value < 0.0005 else f"{value * 100:.1f}"
-
-
-def _spell(value: object) -> str:
-    """A value of the provenance on one line."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_spell(inner)}" for key, inner in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(_spell, value))
-    return "–" if value is None else str(value)
-
-
-def write_report(report: Report, folder: Path) -> Path:
-    """Write `report.json` and `report.html` into `folder`, beside the targets first; returns the path of the page."""
-    page, data = render(report), to_json(report)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "report.json", data)
-    return write_whole(folder / "report.html", page)
-
-
-def write_whole(path: Path, text: str) -> Path:
-    """Write a text file so that a reader sees the old one or the new one, never a part."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # A lone surrogate is no text: it becomes a question mark rather than an error after all the work.
-        beside.write_bytes(text.encode("utf-8", errors="replace"))
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path

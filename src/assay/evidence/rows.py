@@ -146,10 +146,6 @@ def table_rows(
     given : `(n,)` codes of the given labels.
     suggested : `(m,)` codes of the labels suggested for `rows`.
     names : `(k,)` class names of the codes.
-
-    Returns
-    -------
-    m `TableRow`.
     """
     chosen = np.asarray(rows, dtype=np.int64)
     found: list[list[tuple[float, str, str, str]]] = [[] for _ in chosen]
