@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.kernels.confident_joint import DISAGREES, OFF_DIAGONAL, RowSweep, SelfConfidence, floors_of
+from assay.kernels.confident_joint import DISAGREES, OFF_DIAGONAL, RowSweep, floors_of
 from assay.kernels.label_filters import calibrate, latent, prune_counts, round_to_total
 from assay.kernels.probabilities import UNLABELLED, Rows, bits_of, floats_of
+from assay.kernels.self_confidence import SelfConfidence
 from assay.kernels.top_rows import TopRows
 
 DTYPES = (np.float16, np.float32, np.float64)

@@ -7,9 +7,9 @@ import pytest
 from cleanlab.rank import get_label_quality_scores
 
 from assay.errors import InputError
-from assay.kernels.confident_joint import SelfConfidence
 from assay.kernels.label_scores import SCORES, label_scores
 from assay.kernels.probabilities import Rows, bits_of
+from assay.kernels.self_confidence import SelfConfidence
 
 
 def rows_and_labels(n: int = 300, k: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

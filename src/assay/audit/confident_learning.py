@@ -31,10 +31,11 @@ import numpy.typing as npt
 
 from assay.errors import InputError
 from assay.kernels.blocks import Backend, fold
-from assay.kernels.confident_joint import DISAGREES, OFF_DIAGONAL, RowSweep, SelfConfidence, unstable_blocks
+from assay.kernels.confident_joint import DISAGREES, OFF_DIAGONAL, RowSweep, unstable_blocks
 from assay.kernels.label_filters import calibrate, latent, limit_rows, prune_counts
 from assay.kernels.label_scores import SCORES, Score
 from assay.kernels.probabilities import UNLABELLED, Rows, bits_of
+from assay.kernels.self_confidence import SelfConfidence
 from assay.kernels.top_rows import TopRows
 
 METHOD = {

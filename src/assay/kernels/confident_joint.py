@@ -1,7 +1,6 @@
-"""The two passes of confident learning over a matrix of predicted probabilities, as statistics that merge.
+"""The second pass of confident learning: one sweep of the matrix that counts the confident joint and judges every row.
 
-Sums of self-confidence are kept in fixed point (2^-60), where addition is exact: thresholds are correctly rounded
-means, whatever the order or the cut of the rows. The second pass is one sweep that also validates every row.
+The sweep validates as it goes. It is a statistic that merges: blocks may come in any order, cut anywhere.
 
 Legend of shapes: n rows, k classes.
 """
@@ -20,7 +19,7 @@ from scipy import sparse
 from assay.errors import InputError
 from assay.kernels.blocks import in_threads
 from assay.kernels.label_scores import Score, scores_of_bits
-from assay.kernels.probabilities import TOLERANCE, UNLABELLED, Rows, bits_of, explain, floats_of, value
+from assay.kernels.probabilities import TOLERANCE, Rows, bits_of, explain, floats_of, value
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -28,80 +27,8 @@ Joint = Any  # (k, k) int64: numpy array, or scipy.sparse.csr_array above DENSE 
 
 DENSE = 2000  # classes up to which a (k, k) table is kept
 DISAGREES, OFF_DIAGONAL = 1, 2  # bits of a row's status
-UNREACHABLE = 2.0  # threshold of a class without examples
-LOWEST_THRESHOLD = 2e-6
 SLACK = 1e-6  # how far below its threshold a candidate may lie, and the bonus that favours the given label in a tie
 _LEVELS = 127.0
-_FIXED = 2.0**30
-
-
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _add_own(bits: Any, given: Any, counts: Any, whole: Any, part: Any) -> int:
-    """Add each row's own-class probability to its class; return the first bad row, or -1."""
-    for r in range(len(given)):
-        own = given[r]
-        if own == UNLABELLED:
-            continue
-        if own < 0 or own >= len(counts):
-            return r
-        p = np.float64(value(bits[r, own]))
-        if not 0.0 <= p <= 1.0 + TOLERANCE:
-            return r
-        scaled = p * _FIXED
-        high = np.int64(scaled)
-        counts[own] += 1
-        whole[own] += high
-        part[own] += np.int64((scaled - high) * _FIXED)
-    return -1
-
-
-class SelfConfidence:
-    """First pass: how many rows each class was given, and the mean probability of that class on them.
-
-    Attributes
-    ----------
-    n_rows : rows seen, with and without a label.
-    counts : (k,) int64 rows given each class.
-    """
-
-    def __init__(self, n_classes: int) -> None:
-        self.n_rows = 0
-        self.counts = np.zeros(n_classes, dtype=np.int64)
-        self._whole = np.zeros(n_classes, dtype=np.int64)
-        self._part = np.zeros(n_classes, dtype=np.int64)
-
-    def fresh(self) -> SelfConfidence:
-        """The statistic of no rows."""
-        return SelfConfidence(len(self.counts))
-
-    def update(self, block: Rows) -> None:
-        """Take in a block; a bad label or probability raises and names its row."""
-
-        def task(start: int, stop: int) -> SelfConfidence:
-            mine = self.fresh()
-            bad = _add_own(block.bits[start:stop], block.given[start:stop], mine.counts, mine._whole, mine._part)
-            if bad >= 0:
-                explain(block, start + bad)
-            mine.n_rows = stop - start
-            return mine
-
-        for mine in in_threads(task, len(block.given)):
-            self.merge(mine)
-
-    def merge(self, other: SelfConfidence) -> None:
-        """Add the rows of another block; exact, so the order is forgotten."""
-        self.n_rows += other.n_rows
-        self.counts += other.counts
-        self._whole += other._whole
-        self._part += other._part
-
-    def thresholds(self) -> Floats:
-        """Mean self-confidence of each class (k,), not below 2e-6; 2, which nothing reaches, for an empty class."""
-        result = np.full(len(self.counts), UNREACHABLE)
-        for j in np.flatnonzero(self.counts):  # Python integers: the quotient is correctly rounded
-            total = (int(self._whole[j]) << 30) + int(self._part[j])
-            result[j] = max(total / (int(self.counts[j]) << 60), LOWEST_THRESHOLD)
-        return result
 
 
 @njit(inline="always")  # type: ignore[untyped-decorator]  # a call would count references to each array, atomically
