@@ -1,7 +1,7 @@
 """The first pass of confident learning: the mean probability of each class on the rows that were given it.
 
-Sums are kept in fixed point (2^-60), where addition is exact: the means are correctly rounded, whatever the order or the
-cut of the rows. Only one number of each row is read.
+Sums are kept in fixed point (2^-60), where addition is exact: the means are correctly rounded, whatever the order or
+the cut of the rows. Only one number of each row is read.
 """
 
 from __future__ import annotations
