@@ -25,12 +25,12 @@ from assay.kernels.confident_joint import (
     Ints,
     Joint,
     RowSweep,
-    SelfConfidence,
     unstable_blocks,
 )
 from assay.kernels.label_filters import calibrate, limit_rows, prune_counts
 from assay.kernels.label_scores import SCORES, Score
 from assay.kernels.probabilities import Rows
+from assay.kernels.self_confidence import SelfConfidence
 from assay.kernels.top_rows import TopRows
 
 Filter = Literal["prune_by_noise_rate", "prune_by_class", "both", "confident_learning", "predicted_neq_given"]
