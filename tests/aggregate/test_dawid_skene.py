@@ -194,7 +194,11 @@ def test_blocks_give_the_model_of_one_fit():
     votes, _ = crowd(weight=True)
     whole = DawidSkene().fit(votes)
     pieces = blocks_of(votes, 13)
-    parts = DawidSkene().fit_blocks(lambda: pieces)
+    calls = []
+    parts = DawidSkene().fit_blocks(lambda: calls.append(0) or pieces)
+    kept = DawidSkene().fit_blocks(lambda: calls.append(1) or pieces, keep=True)
+    assert calls.count(1) == 2 < calls.count(0)
+    assert np.array_equal(kept.confusion_, parts.confusion_)
     order = np.argsort(votes.worker_ids)
     assert parts.worker_ids_.tolist() == votes.worker_ids[order].tolist()
     assert np.abs(parts.confusion_ - whole.confusion_[order]).max() < 1e-14

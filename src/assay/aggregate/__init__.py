@@ -197,21 +197,23 @@ class LearnedWorkers(BaseEstimator):  # type: ignore[misc]
         self._evidence = task_evidence(votes, belief)
         return self
 
-    def fit_blocks(self, make_blocks: MakeBlocks, backend: Backend = "serial") -> Self:
+    def fit_blocks(self, make_blocks: MakeBlocks, backend: Backend = "serial", keep: bool = False) -> Self:
         """Learn from votes that come in blocks, each with all votes on its tasks; the model is that of `fit`.
 
         Parameters
         ----------
         make_blocks : called once a pass; gives the same `Votes`, or pairs of `Votes` and gold, every time.
         backend : "serial", or "ray".
+        keep : hold the sorted votes, 6 bytes each and 8 a task, instead of asking for the blocks at every pass.
 
-        Only what is known of the workers and one block are held, and nothing is written: a run that was killed is run
-        again. For the beliefs, ask `predict_proba` of each block.
+        Otherwise only what is known of the workers and one block are held. Nothing is written: a run that was killed
+        is run again. For the beliefs, ask `predict_proba` of each block.
         """
         seen = Census(make_blocks)
+        held = [TaskVotes(*pair) for pair in seen.tables()] if keep else None
 
-        def make() -> Iterator[TaskVotes]:
-            return (TaskVotes(*pair) for pair in seen.tables())
+        def make() -> Iterable[TaskVotes]:
+            return (TaskVotes(*pair) for pair in seen.tables()) if held is None else held
 
         self._ascend(make, seen, seen.n_tasks, seen.worker_votes, seen.worker_weight, backend)
         return self
