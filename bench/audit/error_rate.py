@@ -17,7 +17,8 @@ import numpy.typing as npt
 from assay.audit.error_rate import ErrorRate
 from assay.evidence.results import ResultRow, write_results
 from assay.kernels.audit_draw import allocate
-from assay.kernels.intervals import Stratum, hypergeometric_bounds, wilson
+from assay.kernels.intervals import wilson
+from assay.kernels.strata import Stratum, hypergeometric_bounds
 from bench.data import RESULTS
 
 BATCH = 50  # reviews between two looks

@@ -2,16 +2,10 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from assay.audit.error_probability import (
-    ErrorProbability,
-    confident_counts,
-    fit_logistic,
-    match_mean,
-    noise_matrix,
-    temperature,
-)
+from assay.audit.error_probability import ErrorProbability
 from assay.errors import InputError
 from assay.kernels.calibration import auroc, nll
+from assay.kernels.error_odds import confident_counts, fit_logistic, match_mean, noise_matrix, temperature
 
 
 def noisy(n=3_000, k=4, rate=0.1, seed=0):

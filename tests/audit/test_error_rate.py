@@ -6,7 +6,7 @@ import pytest
 from assay.audit.error_rate import ErrorRate, draw
 from assay.errors import InputError
 from assay.kernels.audit_draw import allocate
-from assay.kernels.intervals import Stratum, hypergeometric_bounds
+from assay.kernels.strata import Stratum, hypergeometric_bounds
 
 
 def table(n=4_000, rate=0.03, recall=0.7, extra=0.02, seed=5):

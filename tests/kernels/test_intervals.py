@@ -5,16 +5,10 @@ import pytest
 from scipy import stats
 
 from assay.errors import InputError
-from assay.kernels import intervals
-from assay.kernels.intervals import (
-    Stratum,
-    bootstrap,
-    clopper_pearson,
-    hypergeometric_bounds,
-    stratified_bounds,
-    stratified_sequence,
-    wilson,
-)
+from assay.kernels import strata
+from assay.kernels.confidence_sequence import stratified_sequence
+from assay.kernels.intervals import bootstrap, clopper_pearson, wilson
+from assay.kernels.strata import Stratum, hypergeometric_bounds, stratified_bounds
 
 # By hand ------------------------------------------------------------------------------------------------------------
 
@@ -50,7 +44,7 @@ def test_tail_of_the_sum_equals_a_double_loop():
                     total = 12 / 5 * x + 30 / 7 * y
                     inside = total <= seen + 1e-9 if at_most else total >= seen - 1e-9
                     by_hand += inside * stats.hypergeom.pmf(x, 12, m_a, 5) * stats.hypergeom.pmf(y, 30, m_b, 7)
-            assert math.isclose(intervals._tail(a, m_a, b, m_b, at_most), by_hand, abs_tol=1e-12)
+            assert math.isclose(strata._tail(a, m_a, b, m_b, at_most), by_hand, abs_tol=1e-12)
 
 
 def test_sequence_equals_a_scan_of_every_pair():

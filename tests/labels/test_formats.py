@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from assay.errors import InputError
-from assay.labels.formats import delimited, files, jsonlines
+from assay.labels.formats import files, grammar, jsonlines
 from assay.labels.hard import Hard
 from assay.labels.spaces import Space
 from assay.labels.tables import LabelledTable, read_table, write_table
@@ -223,15 +223,15 @@ RAW = st.text(st.sampled_from('ab"é ,\r\n'), max_size=30)
 def test_our_records_are_arrows_rows(body):
     raw = b"x,y\n" + body.encode()
     try:
-        found = list(delimited.records(io.BytesIO(raw), b","))
+        found = list(grammar.records(io.BytesIO(raw), b","))
     except InputError as error:
         assert "never closed" in error.args[0]  # noqa: PT017
         return
     assert b"".join(found) == raw
     rows = [
-        [delimited.value(record[a:b], b",") for a, b in delimited.spans(record, b",")]
+        [grammar.value(record[a:b], b",") for a, b in grammar.spans(record, b",")]
         for record in found
-        if delimited.is_row(record)
+        if grammar.is_row(record)
     ][1:]
     options = pacsv.ConvertOptions(column_types={"x": pa.string(), "y": pa.string()}, strings_can_be_null=False)
     parse = pacsv.ParseOptions(newlines_in_values=True)

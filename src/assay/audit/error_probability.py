@@ -30,120 +30,37 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg, optimize, special
+from scipy import special
+from sklearn.base import BaseEstimator
 
 from assay.errors import InputError
+from assay.kernels.error_odds import blocks_of, confident_counts, fit_logistic, match_mean, noise_matrix, temperature
 
 METHOD = {
     "name": "error_probability",
     "title": "The chance that a label is wrong",
-    "paper": {
-        "authors": "Northcutt, Jiang, Chuang",
-        "year": 2021,
-        "title": "Confident Learning: Estimating Uncertainty in Dataset Labels",
-    },
+    "paper": "Northcutt, Jiang, Chuang, 2021, Confident Learning: Estimating Uncertainty in Dataset Labels",
     "arxiv": "1911.00068",
     "accepts": ["hard"],
     "gives": ["chance that a label is wrong", "interval"],
     "command": "assay audit TABLE --label COL",
     "claim": "Among human-checked rows the calibrated chance orders errors better than self-confidence does.",
-    "status": "new",
+    "status": "stable",
 }
 
 # Prior standard deviations, in logits: of the common shift, of the slopes on z, and of each effect.
 SPREADS = {
-    "shift": 2.0,
-    "disagrees": 1.0,
-    "slope": 0.5,
-    "slope_agreeing": 0.25,
-    "entropy": 2.0,
-    "given": 0.5,
-    "guess": 0.5,
-    "pair": 0.3,
-}
+    "shift": 2.0, "disagrees": 1.0, "slope": 0.5, "slope_agreeing": 0.25, "entropy": 2.0,
+    "given": 0.5, "guess": 0.5, "pair": 0.3,
+}  # fmt: skip
 FEATURE_SPREAD = 1.0  # of the caller's columns, which are brought to mean 0 and standard deviation 1
 _LIMIT = 25.0  # logits beyond this mean certainty to double precision
-_BLOCK = 4_000_000  # probabilities handled at a time
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-def confident_counts(probs: Floats, given: Ints) -> Floats:
-    """Calibrated confident joint (k, k), rows given, columns true, as counts that sum to n; not rounded."""
-    n, k = probs.shape
-    own = probs[np.arange(n), given]
-    counts = np.bincount(given, minlength=k)
-    floors = np.where(counts > 0, np.bincount(given, own, k) / np.maximum(counts, 1), 2.0)
-    joint = np.zeros((k, k))
-    for rows in _blocks(n, k):
-        inside = probs[rows] >= floors - 1e-6
-        sure = inside.any(axis=1)
-        guess = np.where(inside, probs[rows], -1.0).argmax(axis=1)
-        np.add.at(joint, (given[rows][sure], guess[sure]), 1.0)
-    np.fill_diagonal(joint, np.maximum(joint.diagonal(), 1.0))
-    return np.asarray(joint / joint.sum(axis=1, keepdims=True) * counts[:, None])
-
-
-def noise_matrix(joint: Floats) -> Floats:
-    """P(given i | true j) (k, k) from joint counts; one pseudo-count a pair, their total kept, tempers rare pairs."""
-    k = len(joint)
-    off = joint * (1 - np.eye(k))
-    total = off.sum()
-    off = (off + 1.0) * (1 - np.eye(k))
-    off *= max(total, 0.5) / max(off.sum(), 1.0)
-    noise = off + np.diag(np.maximum(joint.diagonal(), 0.5))
-    return np.asarray(noise / noise.sum(axis=0, keepdims=True))
-
-
-def temperature(probs: Floats, given: Ints) -> float:
-    """The power to which probabilities are raised so that they predict the given labels best (Guo et al., 2017)."""
-    step = -(-len(given) // 20_000)  # an even sample settles one number
-    logs, y = np.log(probs[::step]), given[::step]
-
-    def loss(log_power: float) -> float:
-        scaled = logs * np.exp(log_power)
-        return float(np.mean(special.logsumexp(scaled, axis=1) - scaled[np.arange(len(y)), y]))
-
-    return float(np.exp(optimize.minimize_scalar(loss, bounds=(-3.0, 1.5), method="bounded").x))
-
-
-def match_mean(logits: Floats, mean: float) -> Floats:
-    """Shift logits (n,) so that the mean of their chances is `mean`."""
-    target = float(np.clip(mean, 1e-9, 1 - 1e-9))
-    shift = optimize.brentq(lambda s: float(np.mean(special.expit(logits + s))) - target, -60.0, 60.0)
-    return logits + float(shift)
-
-
-def fit_logistic(
-    design: Floats, offset: Floats, outcome: Floats, weights: Floats, spreads: Floats
-) -> tuple[Floats, Floats]:
-    """Most probable coefficients (d,) and their covariance (d, d) under independent normal priors around zero."""
-    beta = np.zeros(design.shape[1])
-    precision = 1 / spreads**2
-    covariance = np.diag(spreads**2)
-
-    def loss(at: Floats) -> float:
-        eta = offset + design @ at
-        return float(weights @ (np.logaddexp(0.0, eta) - outcome * eta) + 0.5 * at @ (precision * at))
-
-    for _ in range(100):
-        chance = special.expit(offset + design @ beta)
-        slope = design.T @ (weights * (chance - outcome)) + precision * beta
-        curve = (design * (weights * chance * (1 - chance))[:, None]).T @ design + np.diag(precision)
-        factor = linalg.cho_factor(curve)
-        covariance = linalg.cho_solve(factor, np.eye(len(beta)))
-        step = covariance @ slope
-        size, before = 1.0, loss(beta)
-        while size > 1e-4 and loss(beta - size * step) > before:
-            size /= 2
-        beta = beta - size * step
-        if np.abs(step).max() < 1e-8:
-            break
-    return beta, covariance
-
-
-class ErrorProbability:
+class ErrorProbability(BaseEstimator):  # type: ignore[misc]
     """Chance that each given label is wrong.
 
     Parameters
@@ -264,7 +181,7 @@ class ErrorProbability:
         noise, power = noise_matrix(joint), temperature(probs, given)
         z, entropy, disagrees = np.empty(n), np.empty(n), np.empty(n)
         guess = np.empty(n, dtype=np.int64)
-        for rows in _blocks(n, k):
+        for rows in blocks_of(n, k):
             p, y = probs[rows], given[rows]
             each = np.arange(len(y))
             entropy[rows] = special.entr(p).sum(axis=1) / np.log(k)
@@ -307,11 +224,6 @@ def _apply(
         columns.append((known, column))
         start += len(levels[name])
     return eta, np.maximum(variance, 0.0)
-
-
-def _blocks(n: int, k: int) -> list[slice]:
-    step = max(1, _BLOCK // k)
-    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
 
 def _checked(

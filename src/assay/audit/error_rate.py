@@ -20,61 +20,30 @@ Looking after every review and stopping when it suits breaks that promise, so th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import BaseEstimator
 
 from assay.errors import InputError
 from assay.kernels.audit_draw import allocate, check_flags, check_rows, draw
-from assay.kernels.intervals import Stratum, stratified_bounds, stratified_sequence
+from assay.kernels.error_counts import FLAGGED_PRIOR, UNFLAGGED_PRIOR, ErrorRateEstimate, estimate_rate
+from assay.kernels.strata import Stratum
 
 __all__ = ["METHOD", "ErrorRate", "ErrorRateEstimate", "ReviewPlan", "Stop", "draw"]
 
 METHOD = {
     "name": "error_rate",
     "title": "The error rate with an interval and a stop sign",
-    "paper": {
-        "authors": "Northcutt, Athalye, Mueller",
-        "year": 2021,
-        "title": "Pervasive Label Errors in Test Sets Destabilize Machine Learning Benchmarks",
-    },
+    "paper": "Northcutt, Athalye, Mueller, 2021, Pervasive Label Errors in Test Sets Destabilize ML Benchmarks",
     "arxiv": "2103.14749",
     "accepts": ["hard", "masks"],
     "gives": ["error rate", "interval", "stop sign", "rows to review"],
     "command": "assay audit TABLE --label COL",
     "claim": "The 95 % interval covers the true error rate in at least 95 % of audits, stopped early or not.",
-    "status": "new",
+    "status": "stable",
 }
-
-FLAGGED_PRIOR = (1.0, 1.0)  # of the stop sign, chosen before any review: flags may be good or bad
-UNFLAGGED_PRIOR = (0.5, 50.0)  # about 1 % of the unflagged rows wrong
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorRateEstimate:
-    """Share of wrong labels among all n rows, with its interval.
-
-    `rate`, `rate_flagged`, `rate_unflagged` and `remaining` are NaN while a stratum that matters has no random review;
-    the bounds are always numbers. `remaining` is the share of wrong labels left once those found are repaired.
-    """
-
-    rate: float
-    low: float
-    high: float
-    n_rows: int
-    n_flagged: int
-    n_reviewed: int
-    n_wrong: int
-    rate_flagged: float
-    rate_unflagged: float
-    remaining: float
-    remaining_low: float
-    remaining_high: float
-    confidence: float
-    anytime: bool
-    strata: tuple[Stratum, Stratum]
-    known: tuple[Stratum, Stratum]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +71,7 @@ class Stop:
     remaining_high: float
 
 
-class ErrorRate:
+class ErrorRate(BaseEstimator):  # type: ignore[misc]
     """Error rate of a table from flagged rows and a random audit.
 
     Parameters
@@ -123,6 +92,27 @@ class ErrorRate:
     def __init__(self, confidence: float = 0.95, anytime: bool = False) -> None:
         self.confidence = confidence
         self.anytime = anytime
+
+    def fit(
+        self,
+        flagged: npt.ArrayLike,
+        reviewed_rows: npt.ArrayLike,
+        wrong: npt.ArrayLike,
+        sampled: npt.ArrayLike | None = None,
+    ) -> Self:
+        """Keep the result of `estimate` as `estimate_`."""
+        self.estimate_ = self.estimate(flagged, reviewed_rows, wrong, sampled)
+        return self
+
+    def evidence(self) -> dict[str, npt.NDArray[Any]]:
+        """Rows, reviewed rows and rows found wrong of the flagged and the unflagged stratum."""
+        now = self.estimate_
+        both = [
+            (s.size + k.size, s.reviewed + k.reviewed, s.wrong + k.wrong)
+            for s, k in zip(now.strata, now.known, strict=True)
+        ]
+        size, reviewed, wrong = np.array(both).T
+        return {"stratum": np.array(["flagged", "unflagged"]), "rows": size, "reviewed": reviewed, "wrong": wrong}
 
     def estimate(
         self,
@@ -165,41 +155,7 @@ class ErrorRate:
         known: tuple[Stratum, Stratum] = (Stratum(0, 0, 0), Stratum(0, 0, 0)),
     ) -> ErrorRateEstimate:
         """Estimate from counts: random samples of the flagged and unflagged stratum, and rows known from elsewhere."""
-        for got in known:
-            if got.reviewed != got.size:
-                raise InputError(f"Known rows are reviewed rows: sizes must agree, got {got}.")
-        n = sum(s.size for s in (*strata, *known))
-        if n == 0:
-            raise InputError("An error rate needs at least one row; got none.")
-        if self.anytime:
-            low, high = stratified_sequence(*strata, FLAGGED_PRIOR, UNFLAGGED_PRIOR, self.confidence)
-        else:
-            low, high = stratified_bounds(*strata, self.confidence)
-        fixed, seen = sum(k.wrong for k in known), sum(s.wrong for s in strata)
-        counts = [_expanded(s) for s in strata]
-        shares = [
-            (count + k.wrong) / (s.size + k.size) if s.size + k.size else float("nan")
-            for count, s, k in zip(counts, strata, known, strict=True)
-        ]
-        total = sum(counts)
-        return ErrorRateEstimate(
-            rate=(fixed + total) / n,
-            low=(fixed + low) / n,
-            high=(fixed + high) / n,
-            n_rows=n,
-            n_flagged=strata[0].size + known[0].size,
-            n_reviewed=sum(s.reviewed for s in (*strata, *known)),
-            n_wrong=fixed + seen,
-            rate_flagged=shares[0],
-            rate_unflagged=shares[1],
-            remaining=(total - seen) / n,
-            remaining_low=(low - seen) / n,
-            remaining_high=(high - seen) / n,
-            confidence=self.confidence,
-            anytime=self.anytime,
-            strata=strata,
-            known=known,
-        )
+        return estimate_rate(strata, known, self.confidence, self.anytime)
 
     def plan(
         self,
@@ -301,12 +257,6 @@ class ErrorRate:
 
 def _observed(stratum: Stratum, shrunken: float) -> float:
     return stratum.wrong / stratum.reviewed if stratum.reviewed else shrunken
-
-
-def _expanded(stratum: Stratum) -> float:
-    if stratum.size == 0:
-        return 0.0
-    return stratum.size * stratum.wrong / stratum.reviewed if stratum.reviewed else float("nan")
 
 
 def _verdicts(values: npt.ArrayLike, n: int, name: str) -> npt.NDArray[np.bool_]:

@@ -27,10 +27,10 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 
 from assay.errors import InputError
-from assay.kernels.confident_joint import RowSweep, SelfConfidence
 from assay.kernels.intervals import wilson
+from assay.kernels.joint import joint_of
 from assay.kernels.label_filters import calibrate
-from assay.kernels.probabilities import UNLABELLED, Rows, bits_of
+from assay.kernels.probabilities import UNLABELLED
 from assay.labels.checks import as_integers, as_mask
 
 METHOD = {
@@ -48,22 +48,6 @@ METHOD = {
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 Columns = dict[str, Array]
-
-
-def joint_of(labels: npt.NDArray[np.int64], pred_probs: npt.ArrayLike) -> Any:
-    """Confident joint (k, k) of labels `(n,)`, `UNLABELLED` where there is none, and probabilities `(n, k)`."""
-    probabilities = np.asarray(pred_probs)
-    if probabilities.ndim != 2 or len(probabilities) != len(labels) or probabilities.dtype.kind != "f":
-        raise InputError(
-            f"`pred_probs` must hold floats of shape ({len(labels)}, k) for {len(labels)} labels, "
-            f"got {probabilities.dtype} of shape {probabilities.shape}."
-        )
-    rows = Rows(0, labels, bits_of(probabilities))
-    first = SelfConfidence(probabilities.shape[1])
-    first.update(rows)
-    second = RowSweep(first.thresholds(), len(labels), rows.bits.dtype, "self_confidence", False)
-    second.update(rows)
-    return second.joint()
 
 
 def add_shares(shares: list[tuple[Floats, Floats, Floats]]) -> tuple[Floats, Floats, Floats]:

@@ -1,15 +1,9 @@
-"""CSV and TSV, plain or gzipped: one small grammar of records, used to read, to find faults and to rewrite cells.
-
-The grammar is RFC 4180 as Arrow reads it: a quote opens a quoted part only at the start of a field, a doubled quote is
-a quote, blank lines are no rows, lines end with LF, CRLF or CR, a UTF-8 byte-order mark is skipped.
-"""
+"""CSV and TSV, plain or gzipped: one small grammar of records, used to read, to find faults and to rewrite cells."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,106 +12,14 @@ import pyarrow.csv as pacsv
 
 from assay.errors import InputError
 from assay.labels.formats import files
+from assay.labels.formats.grammar import is_row, records, spans, value
 
 MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "<NA>")
 """Cells that mean "missing" unless a given label space has a class of that very name; "None" is a common class name."""
-BOM = b"\xef\xbb\xbf"
 BLOCK = 1 << 20  # bytes that Arrow parses at a time, and of which it reads 32 ahead; no row may be longer
 WHOLE = 1 << 26  # the same when the whole file goes into memory anyway
 _INTEGER = r"^\s*(0|-?[1-9][0-9]{0,17})\s*$"  # 007 is a code, not seven
 _NUMBER = r"^\s*-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$"
-_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
-
-
-@lru_cache
-def _field(delimiter: bytes) -> re.Pattern[bytes]:
-    """One field: a closed quoted part (group 1, escaped) and what follows it; no match if its quote stays open."""
-    return re.compile(rb'(?:"((?>(?:[^"]+|"")*))"|(?!"))([^' + re.escape(delimiter) + rb"\r\n]*)")
-
-
-@lru_cache
-def _record(delimiter: bytes) -> re.Pattern[bytes]:
-    """A record whose quotes are all closed, with its line end."""
-    field = _field(delimiter).pattern
-    return re.compile(field + rb"(?:" + re.escape(delimiter) + field + rb")*(?:\r\n|\r|\n)?")
-
-
-def spans(record: bytes, delimiter: bytes, start: int = 0) -> list[tuple[int, int]] | None:
-    """Where the fields of a record stand, `[start, end)` with their quotes; None while a quote is open."""
-    field, found = _field(delimiter), []
-    while True:
-        match = field.match(record, start)
-        if match is None:
-            return None
-        found.append(match.span())
-        start = match.end() + 1
-        if record[match.end() : start] != delimiter:
-            return found
-
-
-def value(cell: bytes, delimiter: bytes) -> str:
-    """The text of one field, quotes taken off."""
-    match = _field(delimiter).match(cell)
-    assert match is not None
-    quoted, rest = match.groups()
-    return (rest if quoted is None else quoted.replace(b'""', b'"') + rest).decode()
-
-
-def _lines(stream: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines with their ends, cut at LF, CRLF and lone CR; a byte-order mark comes alone, as a line of its own."""
-    first = True
-    for line in stream:
-        if first and line.startswith(BOM):
-            yield BOM
-            line = line[len(BOM) :]
-        first = False
-        if b"\r" in line.removesuffix(b"\r\n"):
-            yield from _LINE.findall(line)
-        else:
-            yield line
-
-
-def records(stream: Iterable[bytes], delimiter: bytes) -> Iterator[bytes]:
-    """Whole records with their line ends; blank lines and the byte-order mark come as they are. Joined, all bytes."""
-    parts: list[bytes] = []  # lines of a record whose quote is still open
-    start = 0  # where in the joined parts the open field begins
-    for line in _lines(stream):
-        if b'"' not in line:
-            if parts:
-                parts.append(line)
-            else:
-                yield line
-            continue
-        record = b"".join([*parts, line])
-        opened_at = _open_field(record, delimiter, start)
-        if opened_at is None:
-            parts, start = [], 0
-            yield record
-        else:
-            parts, start = [record], opened_at
-    if parts:
-        raise InputError(
-            f"A quote is opened and never closed: {parts[0][start : start + 40].decode(errors='replace')!r}."
-        )
-
-
-def _open_field(record: bytes, delimiter: bytes, start: int) -> int | None:
-    """Start of the field whose quote is open at the end of `record`, or None if all are closed."""
-    if not start and _record(delimiter).fullmatch(record):  # the usual case, at the speed of one match
-        return None
-    field = _field(delimiter)
-    while True:
-        match = field.match(record, start)
-        if match is None:
-            return start
-        start = match.end() + 1
-        if record[match.end() : start] != delimiter:
-            return None
-
-
-def is_row(record: bytes) -> bool:
-    """Whether a record holds fields, that is, is neither a blank line nor the byte-order mark."""
-    return record != BOM and bool(record.strip(b"\r\n"))
 
 
 def delimiter_of(path: Path) -> bytes:
