@@ -141,14 +141,14 @@ def summary(values: list[float]) -> tuple[float, tuple[float, float] | None]:
     return mean, (mean - half, mean + half)
 
 
-MEMORISERS: dict[str, Callable[[int], Any]] = {
+TRAINED: dict[str, Callable[[int], Any]] = {
     "forest": lambda seed: RandomForestClassifier(50, random_state=seed),
     "nearest neighbour": lambda _: KNeighborsClassifier(1),
     "tree": lambda seed: DecisionTreeClassifier(random_state=seed),
     "boosting": lambda seed: HistGradientBoostingClassifier(max_iter=30, random_state=seed),
 }
 HELD_OUT: dict[str, Callable[[int], Any]] = {
-    **MEMORISERS,
+    **TRAINED,
     "five neighbours": lambda _: KNeighborsClassifier(5),
     "logistic": lambda _: make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)),
     "logistic, stiff": lambda _: make_pipeline(StandardScaler(), LogisticRegression(C=0.001, max_iter=300)),
@@ -160,20 +160,20 @@ def warning_errors(seeds: range) -> Iterator[ResultRow]:
     sets = {"digits": load_digits(return_X_y=True), "breast cancer": load_breast_cancer(return_X_y=True)}
     for (data, (X, truth)), share in itertools.product(sets.items(), (0.0, 0.02, 0.05, 0.2)):
         k = int(truth.max()) + 1
-        missed, false = [], []
+        missed: dict[str, list[bool]] = {name: [] for name in TRAINED}
+        false = []
         for seed in seeds:
             rng = np.random.default_rng(seed)
             labels = np.where(rng.random(len(truth)) < share, (truth + rng.integers(1, k, len(truth))) % k, truth)
             for name, model in HELD_OUT.items():
                 held_out = out_of_fold(X, labels, k, model=model(seed), random_state=seed).pred_probs
                 false.append(in_sample_warning(labels, held_out) is not None)
-                if name in MEMORISERS:
+                if name in TRAINED:
                     repeated = model(seed).fit(X, labels).predict_proba(X)
-                    missed.append(in_sample_warning(labels, repeated) is None)
-        for metric, events in (
-            ("in-sample probabilities not noticed", missed),
-            ("out-of-fold probabilities asked about", false),
-        ):
+                    missed[name].append(in_sample_warning(labels, repeated) is None)
+        asked = {"out-of-fold probabilities asked about": false}
+        passed = {f"in-sample probabilities not noticed, {name}": events for name, events in missed.items()}
+        for metric, events in {**passed, **asked}.items():
             yield ResultRow(
                 f"in-sample warning, {data}, {share:.0%} of labels redrawn, {len(events)} runs",
                 metric,

@@ -141,10 +141,10 @@ def test_error_rates_of_the_warning(data: str, share: float, seed: int) -> None:
     rows, truth = (PIXELS, DIGITS) if data == "digits" else load_breast_cancer(return_X_y=True)
     k = int(truth.max()) + 1
     labels = flipped(truth, k, share, seed)
-    boosted = {"boosted": lambda seed: HistGradientBoostingClassifier(max_iter=30, random_state=seed)}
-    for name, make in {**HELD_OUT, **boosted}.items():
+    boosting = {"boosting": lambda seed: HistGradientBoostingClassifier(max_iter=30, random_state=seed)}
+    for name, make in {**HELD_OUT, **boosting}.items():
         held_out = cross_val_predict(make(seed), rows, labels, cv=3, method="predict_proba")
         assert in_sample_warning(labels, held_out) is None, (name, "held out")
-        if name != "linear":
+        if name in MEMORISERS:  # boosting stops short of memorising: the bench counts how often it passes unnoticed
             repeated = make(seed).fit(rows, labels).predict_proba(rows)
             assert in_sample_warning(labels, repeated) is not None, (name, "in sample")

@@ -15,7 +15,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 
 from assay.errors import InputError
-from assay.training.out_of_fold import assign_folds, out_of_fold
+from assay.training.folds import assign_folds
+from assay.training.out_of_fold import out_of_fold
 
 X, Y = load_iris(return_X_y=True)
 MODEL = LogisticRegression(max_iter=500)

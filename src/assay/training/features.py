@@ -73,12 +73,8 @@ def default_model(media: Media, n: int, k: int) -> Any:
             return HistGradientBoostingClassifier(learning_rate=0.05, l2_regularization=10, early_stopping=False)
         return ExtraTreesClassifier(100, min_samples_leaf=2, n_jobs=-1)
     if media == "text":
-        return SGDClassifier(
-            loss="log_loss",
-            alpha=max(3e-5, 0.2 / max(n, 1)),
-            max_iter=max(50, 1_000_000 // max(n, 1)),
-            n_iter_no_change=2,
-        )
+        alpha, rounds = max(3e-5, 0.2 / max(n, 1)), max(50, 1_000_000 // max(n, 1))
+        return SGDClassifier(loss="log_loss", alpha=alpha, max_iter=rounds, n_iter_no_change=2)
     if media == "image":
         return make_pipeline(Nystroem(gamma=0.5, n_components=min(1000, max(2, n // 2))), RidgeClassifier(alpha=0.1))
     if media == "embedding":

@@ -3,13 +3,13 @@
 If they do, everything looks correctly labelled: the model repeats its labels, the wrong ones too.
 
 Among held-out predictions, a row with a wrong label looks like a right row of another class, so the model speaks
-against some labels as firmly as it speaks for most. A model that saw the labels never does. With
+against some labels as firmly as it speaks for most. A model that memorised them never does. With
 
     g_i = log P[i, y_i] - log max_{j != y_i} P[i, j]      (positive: the model backs the label)
     m   = median of g over the rows with g >= 0
 
 the share of rows with g <= -min(m/2, log 20) is about the share of wrong labels when held out, and zero for a forest,
-boosted trees, a single tree, nearest neighbours or an overfitted network on their own training rows. Half of the median
+a single tree, nearest neighbours, and mostly for boosted trees, on their own training rows. Half of the median
 follows the temperature of the probabilities; the odds of 20 to 1 keep an overconfident model from putting it out of
 reach. When (almost) no row is contradicted so firmly, there are two readings, no label errors or in-sample
 probabilities, and labels and probabilities alone can't tell them apart: the warning asks.
