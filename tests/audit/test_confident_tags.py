@@ -16,7 +16,6 @@ from cleanlab.multilabel_classification.rank import get_label_quality_scores, ge
 from sklearn.base import clone
 
 from assay.audit.confident_tags import ConfidentTags, row_scores
-from assay.errors import InputError
 from assay.kernels.confident_passes import FILTERS
 from assay.labels.spaces import Kind, Space
 from assay.labels.tags import Tags
@@ -282,60 +281,6 @@ def test_scores_are_those_of_cleanlab(score: Any, adjust: bool, how: dict[str, A
     if not adjust and how["method"] != "softmin":  # cleanlab ranks by the average whatever the aggregator
         ranked = quietly(find_label_issues, lists, p, return_indices_ranked_by=score, n_jobs=1)
         np.testing.assert_array_equal(found.ranking_, ranked)
-
-
-# Bad input
-
-
-@pytest.mark.parametrize(
-    ("change", "says", "row"),
-    [
-        (lambda y, p: (y, np.where(np.arange(300)[:, None] == 17, np.nan, p)), "probabilities, got nan for tag 0", 17),
-        (lambda y, p: (y, np.log(p)), "exp", 0),
-        (lambda y, p: (y, p[:, :5]), r"Expected pred_probs \(300, 6\)", None),
-        (lambda y, p: (y, y), "float16", None),
-        (lambda y, p: (np.where(np.arange(300)[:, None] == 9, 2, y), p), "0 or 1, got 2", 9),
-        (lambda y, p: (np.where(np.arange(300)[:, None] == 9, -1, y), p), "false mask", 9),
-        (lambda y, p: (y * 1.0, p), "integers or booleans", None),
-        (lambda y, p: (y[:0], p[:0]), "empty", None),
-        (lambda y, p: (y * 0, p), "nothing to compare", None),
-        (lambda y, p: (y, p, np.ones((300, 5), bool)), "mask of tags", None),
-        (lambda y, p: (Tags.from_lists([["a"], ["b"]], positive_only=True), p[:2, :2]), "Positive-only", None),
-        (lambda y, p: (Tags.from_lists([["a"], ["b"]]), p[:2, :2], np.ones((2, 2), bool)), "own mask", None),
-    ],
-)
-def test_bad_input_is_named(change: Any, says: str, row: int | None) -> None:
-    with pytest.raises(InputError, match=says) as error:
-        ConfidentTags().fit(*change(*noisy(0)))
-    assert error.value.row == row
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"filter_by": "all"},
-        {"score": "margin"},
-        {"aggregator": "min"},
-        {"alpha": 1.5},
-        {"temperature": 0},
-        {"frac_noise": 0},
-        {"min_examples_per_class": -1},
-    ],
-)
-def test_bad_options_are_named(options: dict[str, Any]) -> None:
-    with pytest.raises(InputError):
-        ConfidentTags(**options).fit(*noisy(0))
-
-
-def test_blocks_must_agree() -> None:
-    y, p = noisy(0)
-    with pytest.raises(InputError, match="must be alike"):
-        ConfidentTags().fit_blocks(lambda: [(y, p), (y, p.astype(np.float32))])
-    with pytest.raises(InputError, match="Label spaces differ"):
-        ConfidentTags().fit_blocks(lambda: [(y, p), (y[:, :4], p[:, :4])])
-    once = iter([(y, p)])
-    with pytest.raises(InputError, match="make_blocks"):
-        ConfidentTags().fit_blocks(lambda: once)
 
 
 # Claim

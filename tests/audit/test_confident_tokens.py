@@ -19,7 +19,7 @@ from assay.errors import InputError
 from assay.kernels.confident_passes import FILTERS
 from assay.kernels.label_scores import SCORES
 from assay.labels.masks import Masks
-from assay.labels.spaces import Kind, Space
+from assay.labels.spaces import Space
 
 Sentences = tuple[list[list[int]], list[np.ndarray]]
 
@@ -255,52 +255,6 @@ def test_scores_are_those_of_cleanlab(score: Any, how: Any) -> None:
     sentences, tokens = get_label_quality_scores(labels, p, token_score_method=score, sentence_score_method=how)
     np.testing.assert_allclose(found.sentence_scores_, sentences, rtol=1e-9)
     np.testing.assert_allclose(found.scores_, np.concatenate([part.to_numpy() for part in tokens]), rtol=1e-9)
-
-
-# Bad input
-
-
-@pytest.mark.parametrize(
-    ("change", "says", "row"),
-    [
-        (lambda y, p: (y, [*p[:5], p[5] * np.nan, *p[6:]]), "Token 0 of sentence 5: pred_probs holds NaN", 5),
-        (lambda y, p: (y, [*p[:5], p[5] * 2, *p[6:]]), "Token 0 of sentence 5: .* sums to 2", 5),
-        (lambda y, p: ([*y[:5], [4] * len(y[5]), *y[6:]], p), "Token 0 of sentence 5: Mask classes", 5),
-        (lambda y, p: ([*y[:5], [-100] * len(y[5]), *y[6:]], p), "false mask", 5),
-        (lambda y, p: (y, p[1:]), "120 sentences, got 119", None),
-        (lambda y, p: (y, [*p[:5], p[5][:, :3], *p[6:]]), "for sentence 5", None),
-        (lambda y, p: (y, np.concatenate(p)[1:]), "tokens, got", None),
-        (lambda y, p: (flat(y, 5), p), "4 columns for labels of 5 classes", None),
-        (lambda y, p: ([], p), "empty", None),
-        (lambda y, p: (y, []), "empty", None),
-        (lambda y, p: (y, p[0][0]), "got shape", None),
-        (lambda y, p: ([[0] * len(sentence) for sentence in y], p), "same class", None),
-        (lambda y, p: (y, [np.ones(rows.shape, int) for rows in p]), "float16", None),
-        (lambda y, p: (Masks(Space((), Kind.REAL), np.ones(2, np.float32), [0, 2]), p[:1]), "real", None),
-    ],
-)
-def test_bad_input_is_named(change: Any, says: str, row: int | None) -> None:
-    with pytest.raises(InputError, match=says) as error:
-        ConfidentTokens().fit(*change(*noisy(0)))
-    assert error.value.row == row
-
-
-@pytest.mark.parametrize(
-    "options", [{"filter_by": "all"}, {"score": "margin"}, {"sentence_score": "mean"}, {"temperature": 0}]
-)
-def test_bad_options_are_named(options: dict[str, Any]) -> None:
-    with pytest.raises(InputError):
-        ConfidentTokens(**options).fit(*noisy(0))
-
-
-def test_blocks_must_agree() -> None:
-    labels, p = noisy(0)
-    masks = flat(labels)
-    with pytest.raises(InputError, match="must be alike"):
-        ConfidentTokens().fit_blocks(lambda: [(masks, p), (masks, [rows.astype(np.float32) for rows in p])])
-    other = Masks(Space(tuple("DCBA")), masks.values, masks.offsets)
-    with pytest.raises(InputError, match="another order"):
-        ConfidentTokens().fit_blocks(lambda: [(masks, p), (other, p)])
 
 
 # Claim
