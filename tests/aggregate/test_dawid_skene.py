@@ -1,6 +1,7 @@
 """Dawid-Skene: brute force, the rival's numbers, a likelihood that never falls, order and names that do not matter."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -259,6 +260,37 @@ def test_ray_gives_equal_answers():
     here = DawidSkene(max_iter=5).fit_blocks(lambda: pieces)
     assert np.array_equal(there.confusion_, here.confusion_)
     assert there.log_likelihood_ == here.log_likelihood_
+
+
+def test_fit_needs_no_more_than_twice_the_columns():
+    rng = np.random.default_rng(0)
+    v, n = 500_000, 100_000
+    task = rng.permutation(np.repeat(np.arange(n, dtype=np.int32), 5))
+    worker, label = rng.integers(200, size=v).astype(np.int32), rng.integers(3, size=v).astype(np.int16)
+    votes = Votes(Space(("a", "b", "c")), task, worker, label, np.arange(n), np.arange(200))
+    columns = votes.task.nbytes + votes.worker.nbytes + votes.label.nbytes + votes.task_ids.nbytes
+    DawidSkene(max_iter=1).fit(votes.take(np.arange(5000)))
+    tracemalloc.start()
+    try:
+        DawidSkene(max_iter=3).fit(votes)
+        assert tracemalloc.get_traced_memory()[1] <= 2 * columns
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_worker_who_votes_on_everything():
+    votes, truth = crowd(n=200, w=8)
+    everywhere = Votes(
+        votes.space,
+        np.r_[votes.task, np.arange(200)],
+        np.r_[votes.worker, np.full(200, 8)],
+        np.r_[votes.label, truth],
+        votes.task_ids,
+        np.r_[votes.worker_ids, ["oracle"]],
+    )
+    model = DawidSkene().fit(everywhere)
+    assert (model.predict(everywhere) == truth).mean() > 0.97
+    assert model.workers()["accuracy"].argmax() == 8
 
 
 def test_new_tasks_and_unknown_workers():

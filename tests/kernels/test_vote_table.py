@@ -37,6 +37,9 @@ def test_by_worker_by_hand():
     assert table.task()[order].tolist() == [1, 0, 1, 2]
     assert table.by_worker()[1] is order
     assert table.per_worker().tolist() == [1, 3, 0]
+    assert table.weight_per_worker().tolist() == [1, 3, 0]
+    weighed = vote_table(np.array([1, 0]), np.array([1, 1]), np.array([0, 0]), 2, 3, 1, np.array([0.5, 2.0]))
+    assert weighed.weight_per_worker().tolist() == [0, 2.5, 0]
 
 
 def test_columns_in_order_are_not_copied():

@@ -11,12 +11,13 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import entr
 from sklearn.base import BaseEstimator
 
 from assay.errors import InputError
 from assay.kernels.blocks import Backend, fold
 from assay.kernels.vote_em import FLOOR, ExpectedVotes, Scale, TaskVotes, VoteModel, ascend, beliefs
-from assay.kernels.vote_table import VoteTable, vote_table
+from assay.kernels.vote_table import VoteTable, count_codes, vote_table
 from assay.labels import Hard, Soft, Space, Votes
 
 Block = Votes | tuple[Votes, Hard | None]
@@ -24,6 +25,7 @@ MakeBlocks = Callable[[], Iterable[Block]]
 Floats = npt.NDArray[np.float64]
 Ties = Literal["lowest", "seeded"]
 TIE = 1e-12  # beliefs this close are equal: the order in which votes were added must not decide
+ROWS = 65_536  # beliefs looked at in one go
 NO_GOLD = -1  # stands in gold codes for a task whose class is not known; never leaves the aggregators
 
 
@@ -79,16 +81,16 @@ def task_evidence(votes: Votes, p: npt.NDArray[np.floating[Any]]) -> dict[str, n
 
     `p` (n, k) is the belief. The columns are `task`, `n_votes`, `entropy`, `margin` and `top`, a code of the space.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        entropy = -np.where(p > 0, p * np.log(p), 0.0).sum(axis=1)
-    two = np.partition(p, -2, axis=1)[:, -2:] if p.shape[1] > 1 else np.column_stack([np.zeros(len(p)), p])
-    return {
-        "task": votes.task_ids,
-        "n_votes": np.bincount(votes.task, minlength=votes.n_rows),
-        "entropy": entropy,
-        "margin": two[:, 1] - two[:, 0],
-        "top": top_class(p),
-    }
+    n, k = p.shape
+    entropy, margin, top = np.empty(n), np.empty(n), np.empty(n, dtype=np.int32)
+    for start in range(0, n, ROWS):  # so that no second copy of the beliefs is held
+        part = slice(start, start + ROWS)
+        entropy[part] = entr(p[part]).sum(axis=1)
+        two = np.partition(p[part], -2, axis=1)[:, -2:] if k > 1 else np.pad(p[part], ((0, 0), (1, 0)))
+        margin[part] = two[:, 1] - two[:, 0]
+        top[part] = top_class(p[part])
+    columns = {"task": votes.task_ids, "n_votes": count_codes(votes.task, n)}
+    return {**columns, "entropy": entropy, "margin": margin, "top": top}
 
 
 class Census:
@@ -189,8 +191,7 @@ class LearnedWorkers(BaseEstimator):  # type: ignore[misc]
         """Learn from votes; `gold`, one row a task, holds the classes that are known: they are kept and taught from."""
         table = table_of(votes)
         block = TaskVotes(table, gold_codes(votes, gold))
-        each = np.bincount(votes.worker, votes.weight, votes.n_workers).astype(np.float64)
-        self._ascend(lambda: [block], votes, votes.n_rows, table.per_worker(), each, "serial")
+        self._ascend(lambda: [block], votes, votes.n_rows, table.per_worker(), table.weight_per_worker(), "serial")
         belief = beliefs(block, self._model)
         belief.setflags(write=False)  # so that Soft needs no copy
         self.belief_ = Soft(votes.space, belief)

@@ -62,7 +62,15 @@ class VoteTable:
 
     def per_worker(self) -> npt.NDArray[np.int64]:
         """Number of votes by each worker (w,), weights not regarded."""
-        return np.bincount(self.worker, minlength=self.n_workers)
+        return count_codes(self.worker, self.n_workers)
+
+    def weight_per_worker(self) -> npt.NDArray[np.float64]:
+        """Sum of the weights of each worker's votes (w,)."""
+        if self.weight is None:
+            return self.per_worker().astype(np.float64)
+        total = np.zeros(self.n_workers)
+        _add(self.worker, self.weight, total)
+        return total
 
     def task(self) -> npt.NDArray[np.int32]:
         """Task of each vote (v,), made anew at each call."""
@@ -149,6 +157,13 @@ def _shut(column: Any) -> Any:
     return column
 
 
+def count_codes(codes: Ints, size: int) -> npt.NDArray[np.int64]:
+    """How often each of 0..size-1 is among `codes` (v,): `numpy.bincount` without its copy as int64."""
+    counts = np.zeros(size, dtype=np.int64)
+    _add(codes, UNIT, counts)
+    return counts
+
+
 def task_parts(ptr: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Edges (parts + 1,) of ranges of tasks that hold about as many votes each, one range a thread."""
     v = int(ptr[-1])
@@ -197,3 +212,10 @@ def _order(worker: Any, free: Any, order: Any) -> None:
     for i in range(len(worker)):
         order[free[worker[i]]] = i
         free[worker[i]] += 1
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _add(codes: Any, weight: Any, total: Any) -> None:
+    """Add the weights, or one each when there are none, to the total of their code."""
+    for i in range(len(codes)):
+        total[codes[i]] += weight[i] if len(weight) else 1
