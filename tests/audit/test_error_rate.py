@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from assay.audit.error_rate import ErrorRate, draw
+from assay.audit.error_rate import ErrorRate, draw, roles
 from assay.errors import InputError
 from assay.kernels.audit_draw import allocate
 from assay.kernels.strata import Stratum, hypergeometric_bounds
@@ -194,3 +194,49 @@ def test_intervals_cover_when_one_looks_once_and_when_one_stops_early(rate):
         stopped += found.low <= wrong.mean() <= found.high
     assert once / runs >= 0.93
     assert stopped / runs >= 0.95
+
+
+def test_roles_by_hand():
+    """The two worst flagged rows are a census; of the others, those up to the first gap in the order of the draw."""
+    flagged = np.arange(12) < 8
+    ranking = np.arange(12, 0, -1.0)
+    order = [row for row in draw(flagged, None, 12, 0).tolist() if row < 8]
+    # Row 2 is unreviewed, so the census ends with row 1; the sample of the others ends where the draw comes to row 2.
+    before = [row for row in order[: order.index(2)] if row > 1]
+    after = [row for row in order[order.index(2) + 1 :] if row > 1]
+    assert len(before) >= 2, "the seed must put rows before the gap"
+    assert after, "the seed must put a row after the gap"
+    said = roles(flagged, ranking, [0, 1, *before, *after], 0).tolist()
+    assert said == ["census", "census", *["sample"] * len(before), *["extra"] * len(after)]
+    assert roles(flagged, ranking, [], 0).tolist() == []
+    assert set(roles(flagged, ranking, np.arange(12), 0).tolist()) == {"census"}
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_picking_the_worst_rows_does_not_spoil_the_estimate(rounds):
+    """A person reviews a random audit and the worst of the rest, perhaps twice; taking the picks out naively fails."""
+    n, covered, runs = 400, 0, 150
+    errors, naive_errors = [], []
+    for seed in range(runs):
+        rng = np.random.default_rng(seed)
+        chance = rng.beta(0.3, 2.5, n)
+        wrong = rng.random(n) < chance
+        flagged = chance > 0.3
+        reviewed = drawn = np.zeros(0, dtype=np.int64)
+        for turn in range(rounds):
+            drawn = np.concatenate([drawn, draw(flagged, chance, 40, seed, reviewed_rows=reviewed)])
+            reviewed = np.union1d(reviewed, drawn)
+            left = np.setdiff1d(np.flatnonzero(flagged), reviewed)
+            moved = chance + turn * 0.2 * rng.random(n)  # verdicts change the ranking between rounds
+            reviewed = np.union1d(reviewed, left[np.argsort(-moved[left])][:15])
+        role = roles(flagged, chance, reviewed, seed)
+        counts = role != "extra"
+        got = ErrorRate().estimate(flagged, reviewed[counts], wrong[reviewed[counts]], role[counts] == "sample")
+        covered += got.low - 1e-9 <= wrong.mean() <= got.high + 1e-9
+        errors.append(got.rate_flagged - wrong[flagged].mean())
+        got = ErrorRate().estimate(flagged, reviewed, wrong[reviewed], np.isin(reviewed, drawn))
+        naive_errors.append(got.rate_flagged - wrong[flagged].mean())
+    assert covered >= 0.93 * runs
+    spread = np.std(errors) / np.sqrt(runs)
+    assert abs(np.mean(errors)) < 3 * spread
+    assert abs(np.mean(naive_errors)) > 3 * np.std(naive_errors) / np.sqrt(runs)

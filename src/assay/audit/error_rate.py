@@ -27,11 +27,11 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
 from assay.errors import InputError
-from assay.kernels.audit_draw import allocate, check_flags, check_rows, draw
+from assay.kernels.audit_draw import allocate, check_flags, check_rows, draw, roles
 from assay.kernels.error_counts import FLAGGED_PRIOR, UNFLAGGED_PRIOR, ErrorRateEstimate, estimate_rate
 from assay.kernels.strata import Stratum
 
-__all__ = ["METHOD", "ErrorRate", "ErrorRateEstimate", "ReviewPlan", "Stop", "draw"]
+__all__ = ["METHOD", "ErrorRate", "ErrorRateEstimate", "ReviewPlan", "Stop", "draw", "roles"]
 
 METHOD = {
     "name": "error_rate",
@@ -128,8 +128,9 @@ class ErrorRate(BaseEstimator):  # type: ignore[misc]
         flagged : (n_rows,) bool, the detector's flags.
         reviewed_rows : (v,) distinct row numbers that somebody judged.
         wrong : (v,) bool verdicts: the given label is wrong.
-        sampled : (v,) bool, whether the row came from `draw` or another random draw within its stratum; rows chosen
-            otherwise count exactly and are taken out of their stratum. None: all came from a random draw.
+        sampled : (v,) bool, whether the row came from `draw` or another random draw within its stratum; the others
+            count exactly and are taken out of their stratum. None: all came from a random draw. Rows picked by their
+            score may be mixed in only as `roles` says: "sample" is sampled, "census" is not, "extra" is left out.
         """
         mask = check_flags(flagged)
         rows = check_rows(reviewed_rows, len(mask))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from assay.audit.confident_learning import ConfidentLearning
 from assay.audit.duplicates import Duplicates
 from assay.audit.error_probability import ErrorProbability
-from assay.audit.error_rate import ErrorRate, ErrorRateEstimate, draw
+from assay.audit.error_rate import ErrorRate, ErrorRateEstimate, draw, roles
 from assay.audit.overlap import Overlap
 from assay.audit.slices import Slices
 from assay.errors import InputError
@@ -207,10 +207,15 @@ def audit(
     )
     rate = None
     if judged is not None:
-        rate = ErrorRate().estimate(confident.is_issue_, judged.rows, judged.wrong, judged.random)
+        rate, n_extra = rate_of(confident, probability, judged, labels.present, options.seed)
         if judged.n_ties:
             warnings.append(f"{judged.n_ties} reviewed rows are left out: their reviewers are split evenly.")
-    review, n_random = next_reviews(confident, probability, options.seed, judged)
+        if n_extra:
+            warnings.append(
+                f"{n_extra} reviewed rows are outside of the random audit and of the worst rows, so they are repaired "
+                "but do not count for the error rate."
+            )
+    review, n_random = next_reviews(confident, probability, labels.present, options.seed, judged)
     tell("finding errors", 1.0)
     structure = find_structure(table, confident, probability, tell)
     return Audit(
@@ -260,14 +265,37 @@ def known_verdicts(table: LabelledTable, verdicts: Verdicts | Path | None, cache
     return old if verdicts is None else old.updated(verdicts)
 
 
+def rate_of(
+    confident: ConfidentLearning,
+    probability: ErrorProbability,
+    judged: Judged,
+    present: npt.NDArray[np.bool_],
+    seed: int,
+) -> tuple[ErrorRateEstimate, int]:
+    """The error rate of the labelled rows, and how many reviewed rows could not count for it."""
+    here = judged.rows[present[judged.rows]]
+    wrong = judged.wrong[present[judged.rows]]
+    rows = (np.cumsum(present) - 1)[here]
+    flagged = confident.is_issue_[present]
+    role = roles(flagged, probability.prior_[present], rows, seed)
+    counts = role != "extra"
+    rate = ErrorRate().estimate(flagged, rows[counts], wrong[counts], role[counts] == "sample")
+    return rate, int(np.sum(~counts))
+
+
 def next_reviews(
-    confident: ConfidentLearning, probability: ErrorProbability, seed: int, judged: Judged | None
+    confident: ConfidentLearning,
+    probability: ErrorProbability,
+    present: npt.NDArray[np.bool_],
+    seed: int,
+    judged: Judged | None,
 ) -> tuple[npt.NDArray[np.int64], int]:
     """Rows to look at next: a random audit that narrows the error rate, then the most suspicious rows."""
     done = np.zeros(0, dtype=np.int64) if judged is None else judged.rows
-    p = np.clip(np.nan_to_num(probability.p_wrong_), 0, 1)
-    random = draw(confident.is_issue_, p, N_RANDOM, seed, reviewed_rows=done)
-    random = random[np.isfinite(probability.p_wrong_[random])]
-    ranked = confident.ranking_[np.argsort(-p[confident.ranking_], kind="stable")]
+    place = np.cumsum(present) - 1
+    known = place[done[present[done]]]
+    p = np.clip(probability.p_wrong_[present], 0, 1)
+    random = np.flatnonzero(present)[draw(confident.is_issue_[present], p, N_RANDOM, seed, reviewed_rows=known)]
+    ranked = confident.ranking_[np.argsort(-probability.p_wrong_[confident.ranking_], kind="stable")]
     worst = ranked[~np.isin(ranked, np.concatenate([random, done]))][:N_WORST]
     return np.concatenate([random, worst]), len(random)

@@ -214,7 +214,7 @@ def review(found: Audit) -> Section:
 def empty_rate(found: Audit) -> ErrorRateEstimate:
     """The state before anybody has reviewed a row."""
     nothing = np.zeros(0, dtype=np.int64)
-    return ErrorRate().estimate(found.confident.is_issue_, nothing, nothing.astype(bool))
+    return ErrorRate().estimate(found.confident.is_issue_[found.table.labels.present], nothing, nothing.astype(bool))
 
 
 def reviewed_table(rate: ErrorRateEstimate) -> Grid:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
+import pyarrow as pa
 
 from assay.audit.confident_learning import ConfidentLearning
 from assay.audit.duplicates import Duplicates
@@ -47,11 +48,24 @@ def find_structure(
     duplicates = Duplicates(method).fit(rows, labels.y, labels.mask)  # type: ignore[arg-type]
     tell("looking for structure", 0.6)
     slices = None
-    columns = table.features.drop_columns([name for name in (table.text, table.image) if name is not None])
+    columns = conditions(table)
     if columns.num_columns:
         slices = Slices().fit(columns, np.nan_to_num(probability.p_wrong_))
     tell("looking for structure", 1.0)
     return {"duplicates": duplicates, "overlap": overlap, "slices": slices}
+
+
+def conditions(table: LabelledTable) -> pa.Table:
+    """The columns along which slices are cut: numbers, truth values and names, not the text or picture itself."""
+    readable = (pa.types.is_primitive, pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary)
+    names = [
+        field.name
+        for field in table.features.schema
+        if field.name not in (table.text, table.image)
+        and any(is_kind(field.type) for is_kind in readable)
+        and not pa.types.is_temporal(field.type)
+    ]
+    return table.features.select(names)
 
 
 def comparable(table: LabelledTable) -> tuple[Any, str]:

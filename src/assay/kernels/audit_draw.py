@@ -1,4 +1,4 @@
-"""Which rows to review next, so that the reviews are a random audit: Neyman's allocation and a resumable order."""
+"""Which rows to review next, and what reviewed rows may count as: Neyman's allocation, a resumable random order."""
 
 from __future__ import annotations
 
@@ -88,6 +88,62 @@ def draw(
         done[check_rows(reviewed_rows, len(mask))] = True
         order = order[~done[order]]
     return order[:n]
+
+
+def roles(
+    flagged: npt.ArrayLike, ranking: npt.ArrayLike, reviewed_rows: npt.ArrayLike, random_state: int = 0
+) -> npt.NDArray[np.str_]:
+    """What each reviewed row may be counted as, when some were drawn at random and some picked because they looked bad.
+
+    Whoever picks the worst rows passes over those that were drawn already, so the drawn rows are no fair sample of
+    what is left. Within each stratum the rows that rank above the first unreviewed one are therefore a census, drawn
+    or not, and the sample is what was reviewed of the others up to the first unreviewed one in the order of `draw`,
+    picked or not. That is a simple random sample of the others, since the ranking knows nothing of the draw.
+
+    Parameters
+    ----------
+    flagged : (n_rows,) bool, as for `draw`.
+    ranking : (n_rows,) score from before any verdict, large is suspicious.
+    reviewed_rows : (v,) distinct row numbers.
+    random_state : the seed of `draw`.
+
+    Returns
+    -------
+    (v,) "census", "sample" or "extra"; an extra row is a fact about itself and says nothing about others.
+    """
+    mask = check_flags(flagged)
+    rows = check_rows(reviewed_rows, len(mask))
+    score = np.asarray(ranking, dtype=np.float64)
+    key = np.random.default_rng([random_state, _PURPOSE]).random(len(mask))
+    done = np.zeros(len(mask), dtype=bool)
+    done[rows] = True
+    role = np.full(len(mask), "extra", dtype="<U6")
+    for stratum in (mask, ~mask):
+        members = np.flatnonzero(stratum)
+        worst_first = members[np.argsort(-score[members], kind="stable")]
+        census = worst_first[: _census_size(done, worst_first, members[np.argsort(key[members], kind="stable")])]
+        others = np.setdiff1d(members, census)
+        as_drawn = others[np.argsort(key[others], kind="stable")]
+        role[census] = "census"
+        role[as_drawn[: _leading(done[as_drawn])]] = "sample"
+    return role[rows]
+
+
+def _census_size(
+    done: npt.NDArray[np.bool_], worst_first: npt.NDArray[np.int64], as_drawn: npt.NDArray[np.int64]
+) -> int:
+    """How many of the worst rows are a census: all of them reviewed, half of the random draw left for the others."""
+    most = _leading(done[worst_first])
+    drawn = as_drawn[: _leading(done[as_drawn])]
+    if most == len(worst_first) or not len(drawn):
+        return most
+    places = np.flatnonzero(np.isin(worst_first, drawn))
+    return min(most, int(places[len(drawn) // 2]))
+
+
+def _leading(done: npt.NDArray[np.bool_]) -> int:
+    """How many come before the first that is False."""
+    return len(done) if done.all() else int(done.argmin())
 
 
 def check_flags(flagged: npt.ArrayLike) -> npt.NDArray[np.bool_]:
