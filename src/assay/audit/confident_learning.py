@@ -23,41 +23,38 @@ the given label.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import BaseEstimator
 
 from assay.errors import InputError
-from assay.kernels.blocks import Backend, fold
-from assay.kernels.confident_joint import DISAGREES, OFF_DIAGONAL, RowSweep, unstable_blocks
-from assay.kernels.label_filters import calibrate, latent, limit_rows, prune_counts
-from assay.kernels.label_scores import SCORES, Score
+from assay.kernels.blocks import Backend
+from assay.kernels.confident_passes import FILTERS, Audited, Filter, Rules, audit
+from assay.kernels.label_filters import latent
+from assay.kernels.label_scores import Score
 from assay.kernels.probabilities import UNLABELLED, Rows, bits_of
-from assay.kernels.self_confidence import SelfConfidence
-from assay.kernels.top_rows import TopRows
+
+__all__ = ["FILTERS", "METHOD", "ConfidentLearning"]
 
 METHOD = {
     "name": "confident_learning",
     "title": "Confident learning",
-    "paper": "Northcutt, Athalye, Mueller 2021, Pervasive Label Errors in Test Sets Destabilize ML Benchmarks",
+    "paper": "Northcutt, Athalye, Mueller, 2021, Pervasive Label Errors in Test Sets Destabilize ML Benchmarks",
     "arxiv": "2103.14749",
-    "accepts": ["Hard", "Soft"],
+    "accepts": ["hard"],
     "gives": ["suspects", "noise matrix", "error rate"],
     "command": "assay audit TABLE --label COLUMN",
     "claim": "Pruning by noise rate finds flipped labels with a higher F1 than disagreement with the argmax.",
-    "status": "complete",
+    "status": "stable",
 }
 
-Filter = Literal["prune_by_noise_rate", "prune_by_class", "both", "confident_learning", "predicted_neq_given"]
-FILTERS: tuple[str, ...] = get_args(Filter)
 Block = tuple[npt.ArrayLike, npt.ArrayLike] | tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
-PRUNED = (4, 8)  # bits of a row's status, one for each prune table
 SLICE = 2**26  # bytes of the matrix taken at a time
 
 
-class ConfidentLearning:
+class ConfidentLearning(BaseEstimator):  # type: ignore[misc]
     """Confident learning over labels and out-of-sample probabilities (n rows, k classes).
 
     Parameters
@@ -136,44 +133,21 @@ class ConfidentLearning:
             `(labels, pred_probs, mask)` every time.
         backend : "serial", or "ray".
         """
-        self._check_arguments()
-
-        def rows() -> Iterator[Rows]:
-            return _rows(make_blocks(), self.log_probabilities)
-
-        source = rows()
-        head = next(source, None)
-        if head is None:
-            raise InputError("The data set is empty: expected at least two labelled rows.")
-        first = SelfConfidence(head.bits.shape[1])
-        fold(first, chain([head], source), backend)
-        _check_counts(first)
-        thresholds = first.thresholds()
-
-        sweep = RowSweep(thresholds, first.n_rows, head.bits.dtype, self.score, self.adjust)
-        fold(sweep, rows(), backend)
-        if sweep.n_seen != first.n_rows or sweep.results is None:
-            raise unstable_blocks(first.n_rows, sweep.n_seen)
-        self.n_classes_ = len(thresholds)
-        self.thresholds_ = thresholds
-        self.confident_joint_: Any = sweep.joint()
-        self.calibrated_joint_: Any = calibrate(self.confident_joint_, first.counts)
-        self.joint_, self.noise_matrix_, self.inverse_noise_matrix_, self.prior_ = latent(self.calibrated_joint_)
-        self.error_rate_ = float(1.0 - self.calibrated_joint_.diagonal().sum() / first.counts.sum())
-        results = sweep.results
-        self.scores_, self.suggested_ = results.scores, results.suggested
-        self.n_errors_ = int(np.count_nonzero(results.status == DISAGREES | OFF_DIAGONAL))
-
-        needed = DISAGREES | (OFF_DIAGONAL if self.filter_by == "confident_learning" else 0)
-        for bit, room in zip(PRUNED, self._rooms(first.counts), strict=False):
-            results.status[_top(room, self.scores_.dtype, sweep.annotate(rows()), backend)] |= bit
-            needed |= bit
-        results.gap = results.gap[:0]  # read no more: a byte a row
-        self.is_issue_ = (results.status & needed) == needed
-        issues = np.flatnonzero(self.is_issue_)
+        rules = Rules(self.filter_by, self.score, self.adjust, self.min_examples_per_class, self.frac_noise)
+        (found,) = audit(lambda: ([rows] for rows in _rows(make_blocks(), self.log_probabilities)), rules, backend)
+        _check_counts(found)
+        self.n_classes_ = len(found.thresholds)
+        self.thresholds_ = found.thresholds
+        self.confident_joint_: Any = found.joint
+        self.calibrated_joint_: Any = found.calibrated
+        self.joint_, self.noise_matrix_, self.inverse_noise_matrix_, self.prior_ = latent(found.calibrated)
+        self.error_rate_ = float(1.0 - found.calibrated.diagonal().sum() / found.counts.sum())
+        self.scores_, self.suggested_, self.is_issue_ = found.scores, found.suggested, found.flagged
+        self.n_errors_ = found.n_errors
+        issues = np.flatnonzero(found.flagged)
         order = np.argsort(self.scores_[issues], kind="stable")
         self.ranking_ = issues[order]
-        self._given = sweep.given_of(self.is_issue_)[order]
+        self._given = found.given[order]
         return self
 
     def evidence(self) -> dict[str, npt.NDArray[Any]]:
@@ -185,40 +159,12 @@ class ConfidentLearning:
             "score": self.scores_[self.ranking_],
         }
 
-    def _rooms(self, counts: npt.NDArray[np.int64]) -> Iterator[Any]:
-        """The prune tables of the filter; none for filters that flag without counting."""
-        if self.filter_by not in ("prune_by_class", "prune_by_noise_rate", "both"):
-            return
-        removed, keep = prune_counts(self.calibrated_joint_, self.min_examples_per_class, self.frac_noise)
-        enough = counts > max(self.min_examples_per_class, 1)  # a class of one row is never flagged
-        if self.filter_by != "prune_by_noise_rate":
-            yield np.where(enough, np.maximum(counts - keep, 0), 0)
-        if self.filter_by != "prune_by_class":
-            yield limit_rows(removed, np.where(enough, counts, 0))
 
-    def _check_arguments(self) -> None:
-        if self.filter_by not in FILTERS:
-            raise InputError(f"Unknown filter {self.filter_by!r}: expected one of {', '.join(FILTERS)}.")
-        if self.score not in SCORES:
-            raise InputError(f"Unknown score {self.score!r}: expected one of {', '.join(SCORES)}.")
-        if not 0 < self.frac_noise <= 1:
-            raise InputError(f"frac_noise must be above 0 and at most 1, got {self.frac_noise}.")
-        if self.min_examples_per_class < 0:
-            raise InputError(f"min_examples_per_class must not be negative, got {self.min_examples_per_class}.")
-
-
-def _top(room: Any, key_type: np.dtype[Any], blocks: Iterable[Rows], backend: Backend) -> npt.NDArray[np.int64]:
-    """The rows of a third pass that fill the cells of a prune table."""
-    top = TopRows(room, key_type)
-    fold(top, blocks, backend)
-    return top.chosen()
-
-
-def _check_counts(first: SelfConfidence) -> None:
+def _check_counts(found: Audited) -> None:
     """Confident learning compares rows of several classes; say so when there is nothing to compare."""
-    seen = np.flatnonzero(first.counts)
-    if first.counts.sum() < 2:
-        raise InputError(f"Expected at least two labelled rows, got {first.counts.sum()} of {first.n_rows}.")
+    seen = np.flatnonzero(found.counts)
+    if found.counts.sum() < 2:
+        raise InputError(f"Expected at least two labelled rows, got {found.counts.sum()} of {len(found.flagged)}.")
     if len(seen) < 2:
         raise InputError(f"Every label is class {seen[0]}: label errors can only be found among two or more classes.")
 

@@ -116,7 +116,6 @@ class Audit:
             "rows": self.table.n_rows,
             "labelled": int(labels.present.sum()),
             "classes": list(labels.space.names),
-            "fingerprint": labels.space.fingerprint,
             "flagged": int(self.confident.is_issue_.sum()),
             "error_rate": self.error_rate,
             "error_rate_by_model": self.confident.error_rate_,

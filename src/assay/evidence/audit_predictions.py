@@ -103,6 +103,7 @@ def predict(
         groups=groups,
         mask=labels.mask,
         on_fold=lambda done, total: tell("cross-validating", done / total),
+        n_jobs=-1,
     )
     notes = list(features.notes)
     if found.n_patched:

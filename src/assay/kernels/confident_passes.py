@@ -36,6 +36,7 @@ from assay.kernels.top_rows import TopRows
 Filter = Literal["prune_by_noise_rate", "prune_by_class", "both", "confident_learning", "predicted_neq_given"]
 FILTERS: tuple[str, ...] = get_args(Filter)
 Block = list[Rows]
+PRUNED = (4, 8)  # bits of a row's status, one for each prune table
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,16 +166,18 @@ def audit(make_blocks: Callable[[], Iterable[Block]], rules: Rules, backend: Bac
         for joint, one in zip(joints, first, strict=True)
     ]
 
-    flagged = [_without_pruning(sweep, one.n_rows, rules) for sweep, one in zip(sweeps, first, strict=True)]
+    for sweep, one in zip(sweeps, first, strict=True):
+        if sweep.n_seen != one.n_rows:
+            raise unstable_blocks(one.n_rows, sweep.n_seen)
+    needed = DISAGREES | (OFF_DIAGONAL if rules.filter_by == "confident_learning" else 0)
     rooms = [rules.rooms(table, one.counts) for table, one in zip(calibrated, first, strict=True)]
-    for tables in zip(*rooms, strict=True):
+    for bit, *tables in zip(PRUNED, *rooms, strict=False):
         tops = [TopRows(room, _results(sweep).scores.dtype) for room, sweep in zip(tables, sweeps, strict=True)]
         fold(Each(tops), _annotated(sweeps, _alike(make_blocks(), head)), backend)
-        for flags, top in zip(flagged, tops, strict=True):
-            pruned = np.zeros(len(flags), bool)
-            pruned[top.chosen()] = True
-            flags &= pruned
-    return [_audited(*column) for column in zip(first, sweeps, joints, calibrated, flagged, strict=True)]
+        for sweep, top in zip(sweeps, tops, strict=True):
+            _results(sweep).status[top.chosen()] |= bit
+        needed |= bit
+    return [_audited(*column, needed) for column in zip(first, sweeps, joints, calibrated, strict=True)]
 
 
 def _alike(blocks: Iterable[Block], head: Block) -> Iterator[Block]:
@@ -196,25 +199,17 @@ def _results(sweep: RowSweep) -> Any:
     return sweep.results
 
 
-def _without_pruning(sweep: RowSweep, n_rows: int, rules: Rules) -> npt.NDArray[np.bool_]:
-    """Rows (n,) that may be flagged before counting how many: those that disagree."""
-    if sweep.n_seen != n_rows:
-        raise unstable_blocks(n_rows, sweep.n_seen)
-    wanted = DISAGREES | (OFF_DIAGONAL if rules.filter_by == "confident_learning" else 0)
-    return (_results(sweep).status & wanted) == wanted  # type: ignore[no-any-return]
-
-
 def _annotated(sweeps: list[RowSweep], blocks: Iterable[Block]) -> Iterator[Block]:
     """The same blocks with what the second pass said of their rows."""
     for block in blocks:
         yield [next(sweep.annotate([rows])) for sweep, rows in zip(sweeps, block, strict=True)]
 
 
-def _audited(
-    first: SelfConfidence, sweep: RowSweep, joint: Joint, calibrated: Joint, flagged: npt.NDArray[np.bool_]
-) -> Audited:
-    """One column's findings."""
+def _audited(first: SelfConfidence, sweep: RowSweep, joint: Joint, calibrated: Joint, needed: int) -> Audited:
+    """One column's findings; a row is flagged when all `needed` bits of its status are set."""
     results = _results(sweep)
-    n_errors = int(np.count_nonzero(results.status == DISAGREES | OFF_DIAGONAL))
+    results.gap = results.gap[:0]  # read no more: a byte a row
+    flagged = (results.status & needed) == needed
+    n_errors = int(np.count_nonzero((results.status & (DISAGREES | OFF_DIAGONAL)) == DISAGREES | OFF_DIAGONAL))
     columns = (results.suggested, results.scores, flagged, sweep.given_of(flagged), n_errors)
     return Audited(first.counts, sweep.thresholds, joint, calibrated, *columns)
