@@ -1,4 +1,4 @@
-"""Every snippet of the docs is a test: Python blocks run in one namespace a page, shell blocks in a folder of its own."""
+"""Every snippet of the docs is a test: Python blocks share a namespace a page, shell blocks its folder."""
 
 import os
 import subprocess

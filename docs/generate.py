@@ -28,7 +28,7 @@ def number(value: float | None, unit: str = "") -> str:
 
 
 def papers() -> str:
-    """The table that leads from a paper to its file, test, bench, docs and claim."""
+    """The table of PAPERS.md, which leads from a paper to its file, test, bench, docs and claim."""
     lines = [
         "# Papers",
         "",
@@ -48,6 +48,16 @@ def papers() -> str:
             method.claim,
         ]
         lines.append(f"| {' | '.join(cells)} |")
+    return NOTICE + "\n".join(lines) + "\n"
+
+
+def paper_page() -> str:
+    """The same for the docs site, where files of the repository have no links."""
+    lines = ["# Papers", "", "| stage | method | paper | claim | file |", "| --- | --- | --- | --- | --- |"]
+    for method in methods():
+        paper = method.paper + (f" arXiv {method.arxiv}" if method.arxiv else "")
+        page = f"[{method.title}]({method.docs.removeprefix('docs/')})"
+        lines.append(f"| {method.stage} | {page} | {paper} | {method.claim} | `{method.file}` |")
     return NOTICE + "\n".join(lines) + "\n"
 
 
@@ -108,6 +118,7 @@ def pages() -> dict[Path, str]:
     """All generated pages with their text."""
     return {
         ROOT / "PAPERS.md": papers(),
+        ROOT / "docs" / "papers.md": paper_page(),
         ROOT / "docs" / "commands.md": commands(),
         ROOT / "docs" / "results.md": results(),
     }

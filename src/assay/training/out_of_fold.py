@@ -25,10 +25,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, sparse, special
 from sklearn.base import clone
-from sklearn.utils import get_tags
 from sklearn.utils.parallel import Parallel, delayed
 
 from assay.errors import InputError
+from assay.training.checks import check_features, check_labels, check_model
 from assay.training.features import default_model
 from assay.training.folds import Bools, Floats, Ints, assign_folds, check_groups, check_splits, fold_rows
 
@@ -124,12 +124,12 @@ def out_of_fold(
     1.0
     """
     n = _n_rows(X)
-    codes, labelled = _check_labels(labels, mask, n, n_classes)
+    codes, labelled = check_labels(labels, mask, n, n_classes)
     check_groups(groups, n)
     check_splits(n_splits, labelled, groups)
     estimator = default_model("text" if sparse.issparse(X) else "embedding", n, n_classes) if model is None else model
-    _check_model(estimator)
-    _check_features(X, estimator)
+    check_model(estimator)
+    check_features(X, estimator)
 
     fold = assign_folds(codes, n_splits, random_state=random_state, groups=groups, mask=labelled)
     present = np.unique(codes[labelled])
@@ -256,53 +256,3 @@ def _take(X: Any, rows: Ints) -> Any:
     if hasattr(X, "iloc"):  # a pandas frame
         return X.iloc[rows]
     return X[rows] if hasattr(X, "shape") else [X[i] for i in rows]
-
-
-def _check_labels(labels: npt.ArrayLike, mask: npt.ArrayLike | None, n: int, k: int) -> tuple[Ints, Bools]:
-    given = np.asarray(labels)
-    if given.ndim != 1 or len(given) != n:
-        raise InputError(f"Labels have shape {given.shape} but there are {n} rows of features: give one code per row.")
-    if k < 2:
-        raise InputError(f"n_classes is {k}: a classifier needs at least two classes.")
-    labelled = np.ones(n, dtype=bool) if mask is None else np.asarray(mask)
-    if labelled.shape != (n,) or labelled.dtype != np.bool_:
-        raise InputError(f"The mask is {labelled.dtype} {labelled.shape}: expected booleans ({n},), True = labelled.")
-    if not np.issubdtype(given.dtype, np.integer):
-        raise InputError(f"Labels are {given.dtype}: give integer codes in 0..{k - 1}, e.g. from `Space.encode`.")
-    codes = np.where(labelled, given, 0).astype(np.int64)
-    bad = (codes < 0) | (codes >= k)
-    if bad.any():
-        row = int(bad.argmax())
-        raise InputError(f"Label code {codes[row]} is outside 0..{k - 1}; `mask` marks missing labels.", row=row)
-    seen = np.unique(codes[labelled])
-    if len(seen) < 2:
-        raise InputError(
-            f"{int(labelled.sum())} rows have a label and {len(seen)} of {k} classes are among them: "
-            "at least two classes are needed to tell them apart."
-        )
-    return codes, labelled
-
-
-def _check_model(model: Any) -> None:
-    if isinstance(model, type) or not hasattr(model, "fit"):
-        raise InputError(f"The model {model!r} is no estimator: give an instance such as LogisticRegression().")
-    if not hasattr(model, "predict_proba") and not hasattr(model, "decision_function"):
-        raise InputError(
-            f"{type(model).__name__} has neither predict_proba nor decision_function: give a classifier that tells "
-            "how sure it is."
-        )
-
-
-def _check_features(X: Any, model: Any) -> None:
-    is_sparse = hasattr(X, "tocoo")
-    stored: Any = X.data if is_sparse else X
-    if not isinstance(stored, np.ndarray) or stored.dtype.kind != "f":
-        return
-    finite = np.isfinite(stored)
-    if finite.all() or (not np.isinf(stored).any() and get_tags(model).input_tags.allow_nan):
-        return
-    at = np.unravel_index(int((~finite).argmax()), stored.shape)
-    row = X.tocoo().row[at[0]] if is_sparse else at[0]
-    raise InputError(
-        f"Features hold {stored[at]}, which {type(model).__name__} can't take: fill or drop such rows.", row=int(row)
-    )
