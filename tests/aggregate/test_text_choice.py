@@ -11,8 +11,22 @@ from assay.aggregate.text_choice import TextChoice
 from assay.errors import InputError
 from assay.kernels.text_distance import align, edit_distances
 
-WORDS = tuple(
-    "red green blue old new small large cat dog bird runs sits sings on under the a quick lazy house".split(" ")
+WORDS = (
+    "red",
+    "green",
+    "blue",
+    "old",
+    "new",
+    "small",
+    "large",
+    "cat",
+    "dog",
+    "bird",
+    "runs",
+    "sits",
+    "on",
+    "under",
+    "the",
 )
 
 

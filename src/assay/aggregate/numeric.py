@@ -1,21 +1,22 @@
-"""One number from many ratings, by learning each rater's bias, gain and precision, and doubting single far-out ratings.
+"""One number from many ratings, by learning each rater's bias, gain and precision.
 
 Give it numbers (or votes on an ordered scale). A rater who always says 20 more, who stretches the scale, or who is
-careless is corrected or counted less; a single slip counts less than the rater's other ratings. Every estimate has a
-standard deviation.
+careless is corrected or counted less; with `dof`, a single slip counts less than the rater's other ratings. Every
+estimate has a standard deviation.
 
 Paper: Raykar, Yu, Zhao, Valadez, Florin, Bogoni, Moy 2010, "Learning from crowds", JMLR 11, section 5 (regression).
 
     rating = gain[worker] * truth[task] + offset[worker] + noise,   noise ~ Student(dof) / sqrt(precision[worker])
     truth ~ Normal(centre, spread),  gain ~ Normal(1, .),  offset ~ Normal(0, .),  precision ~ Gamma
 
-When to use: the same raters rate many tasks, scores, sizes, degrees. When not: two ratings a task from raters seen
-nowhere else (it becomes the mean, pulled to the centre), or values on a cyclic scale (hours, angles).
+When to use: the same raters rate many tasks, and differ: scores, sizes, degrees. When not: two ratings a task from
+raters seen nowhere else (it becomes the mean, pulled to the centre); scales where most ratings sit at one end, on which
+no noise of this kind fits and the mean is as good; cyclic values (hours, angles).
 
 Departures: the paper has precision alone, with the truth from a regression on features; here there are no features, and
-offset, gain and outliers are added. All priors are learned from the raters themselves, so that ten ratings are not
-trusted like a thousand. The posterior is the mean-field one: its bound (`bound_`) never falls, and `sd_` leaves out
-what is unknown of the raters.
+offset, gain and outliers are added. The priors of raters are learned from the raters, so that ten ratings are not
+trusted like a thousand; the spread of the truths comes from the analysis of variance. The posterior is the mean-field
+one: its bound (`bound_`) never falls, and `sd_` leaves out what is unknown of the raters.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from assay.kernels.ratings import (
     rater_bound,
     rating_table,
     scale_bound,
+    spread_of,
     update_raters,
     walk_ratings,
 )
@@ -68,7 +70,7 @@ class NumericRaters(BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     gains : whether raters may stretch or press the scale, besides shifting it; needs some fifty ratings a rater.
-    dof : degrees of freedom of the noise: small doubts far-out ratings more; `inf` for Gaussian noise.
+    dof : degrees of freedom of the noise: `inf` for Gaussian, 3 to 10 to doubt far-out ratings (typing slips).
     max_iter, tol : stop when the bound rises by less than `tol` per rating.
 
     Attributes
@@ -92,7 +94,7 @@ class NumericRaters(BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         gains: bool = False,
-        dof: float = 10.0,
+        dof: float = np.inf,
         max_iter: int = 1000,
         tol: float = 1e-7,
     ) -> None:
@@ -111,7 +113,8 @@ class NumericRaters(BaseEstimator):  # type: ignore[misc]
         table = self._table(data)
         rated, known = data.present, np.bincount(data.worker, minlength=data.n_workers) > 0
         fixed_gain = None if self.gains else TIGHTEST
-        prior = RaterPrior() if fixed_gain is None else RaterPrior(gain=fixed_gain)
+        tightness = 1 / spread_of(table)
+        prior = RaterPrior(tightness=tightness, gain=25.0 if fixed_gain is None else fixed_gain)
         one, zero = np.ones(data.n_workers), np.zeros(data.n_workers)
         raters = RaterMoments(one, zero, one, zero, zero, 2 * one)
         mean, var = _plain_mean(table), np.zeros(data.n_rows)
@@ -124,7 +127,7 @@ class NumericRaters(BaseEstimator):  # type: ignore[misc]
             )
             after = update_raters(sums, raters.precision, prior)
             raters = after.moments
-            prior = learn_prior(mean[rated], var[rated], after, known, fixed_gain)
+            prior = learn_prior(mean[rated], after, known, tightness, fixed_gain)
             bound = rater_bound(mean[rated], var[rated], after, known, sums[:, COUNT], prior)
             bound += scale_bound(self.dof, total, log_rates, float(sums[:, S_1].sum()))
             self.bound_.append(bound - total * np.log(self._unit))

@@ -3,9 +3,9 @@
 Give it transcripts, translations, short answers or tags in order, several a task. It picks one that somebody wrote, or
 with `combine` lets the words vote place by place, and says how far each worker's answers lie from the rest.
 
-Papers: Li, Fukumoto 2019, "A dataset of crowdsourced word sequences: Collections and answer aggregation for ground truth
-creation" (RASA: weights from distances); Fiscus 1997, "A post-processing system to yield reduced word error rates:
-Recognizer output voting error reduction (ROVER)".
+Papers: Li, Fukumoto 2019, "A dataset of crowdsourced word sequences: Collections and answer aggregation for ground
+truth creation" (RASA: weights from distances); Fiscus 1997, "A post-processing system to yield reduced word error
+rates: Recognizer output voting error reduction (ROVER)".
 
     choice[i] = the answer a with the least sum_j skill[j] * distance(a, answer[i, j])
     skill[j]  = mean distance of all workers / mean distance of j to what the others would choose (shrunk)

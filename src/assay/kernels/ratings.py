@@ -212,18 +212,37 @@ def update_raters(sums: Floats, precision: Floats, prior: RaterPrior) -> RaterPo
     return RaterPosterior(moments, shape, rate, squares, -np.log(det))
 
 
-def learn_prior(mean: Floats, var: Floats, raters: RaterPosterior, known: Any, fixed_gain: float | None) -> RaterPrior:
+def spread_of(table: RatingTable) -> float:
+    """Variance of the truths by the analysis of variance, as a share of the variance of all ratings, 0.05 or above.
+
+    Learned with the rest it can collapse: raters who mostly say the same leave nothing for the truths to explain.
+    """
+    n = len(table.ptr) - 1
+    task = np.repeat(np.arange(n), np.diff(table.ptr))
+    total = np.bincount(task, table.weight, minlength=n)
+    mean = np.bincount(task, table.weight * table.value, minlength=n) / np.maximum(total, 1e-300)
+    grand = float(np.average(table.value, weights=table.weight))
+    count, groups = float(total.sum()), int(np.sum(total > 0))
+    within = np.sum(table.weight * (table.value - mean[task]) ** 2) / max(count - groups, 1e-300)
+    per_task = float(count - np.sum(total**2) / count) / max(groups - 1, 1)
+    between = (np.sum(total * (mean - grand) ** 2) / max(groups - 1, 1) - within) / max(per_task, 1e-300)
+    whole = float(np.average((table.value - grand) ** 2, weights=table.weight))
+    return float(np.clip(between / max(whole, 1e-300), 0.05, 1.0))
+
+
+def learn_prior(
+    mean: Floats, raters: RaterPosterior, known: Any, tightness: float, fixed_gain: float | None
+) -> RaterPrior:
     """Return the prior that makes the bound largest; `known` (w,) tells the raters who rated."""
     m = raters.moments
     centre = float(mean.mean())
-    tightness = 1 / float(np.mean((mean - centre) ** 2 + var))
     gain = 1 / float(np.mean((m.gain_gain - 2 * m.gain + 1)[known]))
     offset = 1 / float(np.mean(m.offset_offset[known]))
     tau, log_tau = (raters.shape / raters.rate)[known], (digamma(raters.shape) - np.log(raters.rate))[known]
     shape = gamma_shape(float(np.log(tau.mean()) - log_tau.mean()))
     shape = min(max(shape, SMALLEST_SHAPE), LARGEST_SHAPE)
     gain = min(gain, TIGHTEST) if fixed_gain is None else fixed_gain
-    return RaterPrior(centre, min(tightness, TIGHTEST), gain, min(offset, TIGHTEST), shape, shape / float(tau.mean()))
+    return RaterPrior(centre, tightness, gain, min(offset, TIGHTEST), shape, shape / float(tau.mean()))
 
 
 def rater_bound(

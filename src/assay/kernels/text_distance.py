@@ -164,14 +164,15 @@ def _align(pivot: Any, other: Any) -> Any:
     at, token = np.empty(n + m, dtype=np.int64), np.empty(n + m, dtype=np.int64)
     i, j, c = n, m, 0
     while i > 0 or j > 0:
-        if i > 0 and j > 0 and cost[i, j] == cost[i - 1, j - 1] + (pivot[i - 1] != other[j - 1]):
-            i, j = i - 1, j - 1
-            at[c], token[c] = i, other[j]
-        elif i > 0 and cost[i, j] == cost[i - 1, j] + 1:
-            i -= 1
-            at[c], token[c] = i, -1
-        else:
+        same = i > 0 and j > 0 and pivot[i - 1] == other[j - 1]
+        if not same and j > 0 and cost[i, j] == cost[i, j - 1] + 1:  # gaps first, so that they lie to the right for all
             j -= 1
             at[c], token[c] = -1, other[j]
+        elif i > 0 and j > 0 and cost[i, j] == cost[i - 1, j - 1] + (not same):
+            i, j = i - 1, j - 1
+            at[c], token[c] = i, other[j]
+        else:
+            i -= 1
+            at[c], token[c] = i, -1
         c += 1
     return at[:c], token[:c]
