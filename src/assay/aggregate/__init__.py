@@ -81,6 +81,10 @@ def task_evidence(votes: Votes, p: npt.NDArray[np.floating[Any]]) -> dict[str, n
 
     `p` (n, k) is the belief. The columns are `task`, `n_votes`, `entropy`, `margin` and `top`, a code of the space.
     """
+    return _evidence(votes.task_ids, count_codes(votes.task, votes.n_rows), p)
+
+
+def _evidence(task_ids: npt.NDArray[Any], n_votes: npt.NDArray[np.int64], p: npt.NDArray[Any]) -> dict[str, Any]:
     n, k = p.shape
     entropy, margin, top = np.empty(n), np.empty(n), np.empty(n, dtype=np.int32)
     for start in range(0, n, ROWS):  # so that no second copy of the beliefs is held
@@ -89,8 +93,7 @@ def task_evidence(votes: Votes, p: npt.NDArray[np.floating[Any]]) -> dict[str, n
         two = np.partition(p[part], -2, axis=1)[:, -2:] if k > 1 else np.pad(p[part], ((0, 0), (1, 0)))
         margin[part] = two[:, 1] - two[:, 0]
         top[part] = top_class(p[part])
-    columns = {"task": votes.task_ids, "n_votes": count_codes(votes.task, n)}
-    return {**columns, "entropy": entropy, "margin": margin, "top": top}
+    return {"task": task_ids, "n_votes": n_votes, "entropy": entropy, "margin": margin, "top": top}
 
 
 class Census:
@@ -195,7 +198,7 @@ class LearnedWorkers(BaseEstimator):  # type: ignore[misc]
         belief = beliefs(block, self._model)
         belief.setflags(write=False)  # so that Soft needs no copy
         self.belief_ = Soft(votes.space, belief)
-        self._evidence = task_evidence(votes, belief)
+        self._tasks = votes.task_ids, table.per_task()
         return self
 
     def fit_blocks(self, make_blocks: MakeBlocks, backend: Backend = "serial", keep: bool = False) -> Self:
@@ -235,9 +238,9 @@ class LearnedWorkers(BaseEstimator):  # type: ignore[misc]
 
     def evidence(self) -> dict[str, npt.NDArray[Any]]:
         """One row a task: id, number of votes, entropy and margin of the belief, most probable class."""
-        if not hasattr(self, "_evidence"):
+        if not hasattr(self, "belief_"):
             raise InputError("Evidence about tasks is kept by `fit` alone: after `fit_blocks` ask `predict_proba`.")
-        return self._evidence
+        return _evidence(*self._tasks, self.belief_.p)
 
     def _ascend(
         self,
