@@ -1,6 +1,7 @@
 """The audit as a function: every kind of source, missing labels, groups, verdicts, and files that are written once."""
 
 import datetime
+import io
 import json
 
 import numpy as np
@@ -9,6 +10,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
+from PIL import Image
+from sklearn.datasets import load_digits
 
 from assay.errors import InputError
 from assay.evidence.audit import AuditOptions, audit
@@ -145,6 +148,34 @@ def test_a_second_run_adds_nothing_to_the_ledger(found, tmp_path):
         suggested = [event.row for event in ledger.log(kind="suggestion")]
         assert len(suggested) == len(set(suggested))
         assert ledger.verify().problem is None
+
+
+@pytest.mark.parametrize("form", ["pixels", "bytes", "datasets"])
+def test_pictures_in_a_table(form, tmp_path):
+    """Pixels in an .npz file, encoded bytes in a column, and the images of Hugging Face datasets are read alike."""
+    pixels, y = load_digits(return_X_y=True)
+    pictures = (pixels[:300].reshape(-1, 8, 8) * 15).astype(np.uint8)
+    y = y[:300].copy()
+    y[:20] = (y[:20] + 1) % 10
+    if form == "pixels":
+        np.savez(tmp_path / "digits.npz", picture=pictures, label=y)
+        found = audit(tmp_path / "digits.npz", AuditOptions(label="label"))
+    else:
+        files = []
+        for picture in pictures:
+            stream = io.BytesIO()
+            Image.fromarray(picture).save(stream, "PNG")
+            files.append(stream.getvalue())
+        if form == "bytes":
+            source = pa.table({"picture": files, "label": y})
+        else:
+            both = [{"bytes": file, "path": None} for file in files]
+            source = Dataset.from_dict({"picture": both, "label": y.tolist()})
+        found = audit(source, AuditOptions(label="label", image="picture"))
+    assert found.table.media == "image"
+    assert found.confident.is_issue_[:20].sum() >= 12
+    report = save(found, tmp_path / "out")
+    assert "data:image/png;base64" in report.read_text(encoding="utf-8")
 
 
 def test_progress_is_told(people):

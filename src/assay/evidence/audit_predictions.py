@@ -159,10 +159,17 @@ def contents(table: LabelledTable, rows: npt.ArrayLike | None = None) -> list[An
     name = table.text or table.image
     assert name is not None
     column = table.columns[name] if rows is None else table.columns[name].take(np.asarray(rows))
+    kind = column.type
+    if isinstance(kind, pa.FixedShapeTensorType):
+        whole = column.combine_chunks()
+        chunks = whole.chunks if isinstance(whole, pa.ChunkedArray) else [whole]
+        return [picture for chunk in chunks for picture in chunk.to_numpy_ndarray()]
     values: list[Any] = column.to_pylist()
-    if table.media == "text" or table.root is None or not pa.types.is_string(table.columns[name].type):
+    if pa.types.is_struct(kind):  # an image of Hugging Face datasets: bytes, or a path where there are none
+        values = [value and (value["bytes"] or value["path"]) for value in values]
+    if table.media == "text" or table.root is None:
         return values
-    return [None if value is None else table.root / value for value in values]
+    return [table.root / value if isinstance(value, str) else value for value in values]
 
 
 def fingerprint(table: LabelledTable, options: AuditOptions, embeddings: npt.ArrayLike | Path | None) -> str:
