@@ -18,8 +18,9 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, precision_score, roc_auc_score
 
-from assay.audit.confident_learning import ConfidentLearning, Filter
+from assay.audit.confident_learning import ConfidentLearning
 from assay.evidence.results import ResultRow, versions_of, write_results
+from assay.kernels.confident_passes import Filter
 from assay.kernels.label_scores import Score
 from assay.training.features import default_model
 from assay.training.features_image import image_features
