@@ -13,6 +13,7 @@ from assay.errors import AssayError
 # One sentence a command, written here so that `assay --help` imports none of them.
 COMMANDS = {
     "demo": "Audit handwritten digits, some labels of which are wrong: a first look in a minute.",
+    "aggregate": "From many opinions to one calibrated belief, and a report.",
     "audit": "Find the wrong labels of a data set and write a report.",
     "stability": "Does the ranking of models survive the repair of their test labels?",
     "ledger": "Who said what about which label, when, on what evidence; replay and undo.",

@@ -1,0 +1,87 @@
+"""The folder that `assay aggregate` leaves: report, beliefs, workers, tasks, purchases, and a labelled table."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from assay.aggregate import top_class
+from assay.errors import InputError
+from assay.evidence.aggregate_belief import plurality
+from assay.evidence.aggregate_report import build
+from assay.evidence.aggregate_run import Aggregation
+from assay.evidence.aggregate_votes import VoteSource
+from assay.evidence.aggregate_workers import purchases
+from assay.evidence.audit_files import as_csv, write_bytes
+from assay.evidence.page import write_report
+from assay.evidence.report import read_report
+from assay.labels.beliefs import TOP, write_beliefs
+from assay.labels.formats import columnar
+
+
+def check_folder(source: VoteSource, folder: Path) -> None:
+    """Raise when `folder` is a file, or holds the results of another verb or of another file."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: name a folder with --out.")
+    if (folder / "ledger.db").exists() or (folder / "report.json").exists():
+        known = read_report(folder).provenance if (folder / "report.json").exists() else {}
+        if known.get("verb") != "aggregate" or known.get("source") != source.path.name:
+            raise InputError(f"{folder} holds other results: choose another folder with --out, or remove it.")
+
+
+def save(
+    source: VoteSource, found: Aggregation, folder: Path, provenance: dict[str, object], price: float | None = None
+) -> Path:
+    """Write everything into `folder`, each file beside and renamed; returns the path of the report."""
+    check_folder(source, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_beliefs(folder / "beliefs.parquet", source.votes.task_ids, found.belief)
+    write_bytes(folder / "workers.csv", as_csv(workers(source, found)))
+    write_bytes(folder / "tasks.csv", as_csv(tasks(source, found)))
+    bought = purchases(source, found, price or 1.0)
+    if bought is not None:
+        write_bytes(folder / "purchases.csv", as_csv(bought))
+    if source.contents is not None:
+        columnar.write(labelled(source, found), folder / "labelled.parquet")
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    return write_report(build(source, found, folder, bought, price, {**provenance, "time": time}), folder)
+
+
+def workers(source: VoteSource, found: Aggregation) -> dict[str, Any]:
+    """One row a worker, the most votes first."""
+    order = np.argsort(-np.bincount(source.votes.worker, minlength=source.votes.n_workers), kind="stable")
+    return {
+        name: [None if cell != cell else cell for cell in column[order].tolist()]
+        for name, column in found.workers.items()
+    }
+
+
+def tasks(source: VoteSource, found: Aggregation) -> dict[str, Any]:
+    """One row a task in the order of the votes: what is believed, how surely, and what most votes say."""
+    names = np.array(source.votes.space.names, dtype=object)
+    top, (majority, alone) = top_class(found.belief.p), plurality(source)
+    columns: dict[str, Any] = {
+        "task": source.votes.task_ids,
+        "label": names[top],
+        "p": found.belief.p.max(axis=1).astype(np.float64),
+        "majority": [names[code] if there else "" for code, there in zip(majority, alone, strict=True)],
+        **{name: found.tasks[name] for name in ("n_votes", "entropy", "margin") if name in found.tasks},
+    }
+    if source.gold is not None:
+        columns["gold"] = ["" if name is None else name for name in source.gold.names()]
+    return columns
+
+
+def labelled(source: VoteSource, found: Aggregation) -> pa.Table:
+    """The table of the tasks with the most probable class as its label; the schema says which column that is."""
+    assert source.contents is not None
+    name = TOP
+    while name in source.contents.column_names:
+        name += "_"
+    space = source.votes.space
+    table = source.contents.append_column(name, pa.array(space.decode(top_class(found.belief.p)), pa.string()))
+    return columnar.with_space(table, name, space)
