@@ -53,7 +53,7 @@ def worker_pairs(votes: VoteTable, distance: Floats) -> WorkerPairs:
     """Meetings of every two workers, given the distance (k, k) between classes; a worker never meets himself."""
     wptr, order = votes.by_worker()
     where = votes.ptr, votes.task(), votes.worker, wptr, order
-    size = _count_pairs(*where)
+    size = count_pairs(*where)
     found = WorkerPairs(np.empty(size, np.int32), np.empty(size, np.int32), *(np.zeros(size) for _ in range(3)))
     _pairs(*where, votes.label, votes.weights, distance, *found)
     return found
@@ -105,7 +105,7 @@ def _task_distances(ptr: Any, label: Any, weight: Any, distance: Any, total: Any
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _meet(ptr: Any, task: Any, worker: Any, wptr: Any, order: Any, a: Any, seen: Any, met: Any) -> int:
+def meet(ptr: Any, task: Any, worker: Any, wptr: Any, order: Any, a: Any, seen: Any, met: Any) -> int:
     """Write the workers above `a` that share a task with it to `met`, unsorted; return how many."""
     size = 0
     for at in range(wptr[a], wptr[a + 1]):
@@ -120,12 +120,13 @@ def _meet(ptr: Any, task: Any, worker: Any, wptr: Any, order: Any, a: Any, seen:
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _count_pairs(ptr: Any, task: Any, worker: Any, wptr: Any, order: Any) -> int:
+def count_pairs(ptr: Any, task: Any, worker: Any, wptr: Any, order: Any) -> int:
+    """How many pairs of workers share a task."""
     w = len(wptr) - 1
     seen, met = np.full(w, -1, dtype=np.int64), np.empty(w, dtype=np.int32)
     size = 0
     for a in range(w):
-        size += _meet(ptr, task, worker, wptr, order, a, seen, met)
+        size += meet(ptr, task, worker, wptr, order, a, seen, met)
     return size
 
 
@@ -139,7 +140,7 @@ def _pairs(
     place = np.empty(w, dtype=np.int64)  # of the pair (a, b) among all, at b
     free = 0
     for a in range(w):
-        size = _meet(ptr, task, worker, wptr, order, a, seen, met)
+        size = meet(ptr, task, worker, wptr, order, a, seen, met)
         met[:size].sort()
         for b in met[:size]:
             first[free], second[free], place[b] = a, b, free
