@@ -94,8 +94,11 @@ def disputed(source: VoteSource, found: Aggregation) -> Section:
     names, p, known = source.votes.space.names, found.belief.p, doubt(found)
     said = votes_by_class(source, chosen)
     shown = contents_of(source, chosen, said)
+    truth = [None] * len(chosen) if source.gold is None else source.gold.take(chosen).names()
     cards = []
     for at, task in enumerate(chosen.tolist()):
+        notes = [counted(names, said[at])] if isinstance(shown[at], Text) else []
+        notes += [] if truth[at] is None else [f"known: {truth[at]}"]
         first, second = ranked(p[task])[:2]
         cards.append(
             Card(
@@ -105,7 +108,7 @@ def disputed(source: VoteSource, found: Aggregation) -> Section:
                 suggested=names[second] if p[task, second] > TIE else None,
                 p_wrong=float(known[task]),
                 content=shown[at],
-                note=counted(names, said[at]) if isinstance(shown[at], Text) else "",
+                note="; ".join(notes),
             )
         )
     lead = f"{len(cards)} tasks whose most probable class is most likely wrong; tasks.csv has all {len(p):,}."
@@ -123,9 +126,9 @@ def votes_by_class(source: VoteSource, tasks: npt.NDArray[np.int64]) -> list[lis
 
 
 def counted(names: tuple[str, ...], said: list[list[str]]) -> str:
-    """Votes of a task in a line: `3 hate, 2 offensive`."""
+    """Votes of a task in a line: `3 for hate, 2 for offensive`."""
     some = sorted((at for at in range(len(names)) if said[at]), key=lambda at: (-len(said[at]), at))
-    return "votes: " + (", ".join(f"{len(said[at])} {names[at]}" for at in some) or "none")
+    return "votes: " + (", ".join(f"{len(said[at])} for {names[at]}" for at in some) or "none")
 
 
 def contents_of(source: VoteSource, chosen: npt.NDArray[np.int64], said: list[list[list[str]]]) -> list[Any]:

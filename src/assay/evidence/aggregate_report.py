@@ -51,7 +51,7 @@ def build(
     return Report(
         title=f"What the votes of {source.path.name} come to",
         verdict=verdict(source, found),
-        facts=facts(found, agreement),
+        facts=facts(source, found, agreement),
         sections=tuple(part for part in parts if part is not None),
         commands=commands(source, folder),
         warnings=warnings(source, found),
@@ -71,31 +71,25 @@ def build(
     )
 
 
-def facts(found: Aggregation, agreement: Agreement | None) -> tuple[Fact, ...]:
+def facts(source: VoteSource, found: Aggregation, agreement: Agreement | None) -> tuple[Fact, ...]:
     """The numbers that matter."""
-    known = doubt(found)
-    calibration = found.calibration
+    known, calibration = doubt(found), found.calibration
+    parts = []
+    judged = against_gold(source, found)
+    if judged is not None:
+        n, right = len(judged[0]), int((~judged[0]).sum())
+        low, high = wilson(right, n)
+        parts.append(Fact("Known tasks right", right / n, (float(low), float(high)), "%", f"{right:,} of {n:,}"))
+    note = f"about {known.sum():,.0f} of {len(known):,} tasks are believed wrongly, if the belief is right about itself"
+    parts.append(Fact("Expected errors", float(known.mean()), None, "%", note))
     unsure = int((known >= DOUBT).sum())
-    first = Fact(
-        "Expected errors",
-        float(known.mean()) if len(known) else 0.0,
-        None,
-        "%",
-        f"about {known.sum():,.0f} of {len(known):,} tasks are believed wrongly, if the belief is right about itself",
-    )
-    loss = Fact(
-        "Log-loss",
-        float(calibration.log_loss),
-        None,
-        "",
-        f"against {calibration.against} ({calibration.n:,}); calibration error {number(calibration.ece, '%')}",
-    )
-    parts = [first, Fact("Doubtful tasks", unsure, None, "", f"wrong with {number(DOUBT, '%')} or more"), loss]
+    parts.append(Fact("Doubtful tasks", unsure, None, "", f"wrong with {number(DOUBT, '%')} or more"))
+    note = f"against {calibration.n:,} {calibration.against}; calibration error {number(calibration.ece, '%')}"
+    parts.append(Fact("Log-loss", float(calibration.log_loss), None, "", note))
     if agreement is not None and np.isfinite(agreement.alpha_):
         low, high = agreement.interval_
         inside = (low, high) if np.isfinite(low) else None
-        note = "Krippendorff's alpha: 1 is perfect, 0 is chance"
-        parts.append(Fact("Agreement", agreement.alpha_, inside, "", note))
+        parts.append(Fact("Agreement", agreement.alpha_, inside, "", "Krippendorff's alpha: 1 is perfect, 0 is chance"))
     return tuple(parts)
 
 
