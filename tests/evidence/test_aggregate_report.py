@@ -9,10 +9,11 @@ import pytest
 from assay.errors import InputError
 from assay.evidence.aggregate_belief import doubt, overruled
 from assay.evidence.aggregate_files import save
+from assay.evidence.aggregate_purchases import purchases, tables
 from assay.evidence.aggregate_report import verdict
 from assay.evidence.aggregate_run import aggregate
 from assay.evidence.aggregate_votes import VoteOptions, VoteSource, read_source
-from assay.evidence.aggregate_workers import confusion, purchases, tables
+from assay.evidence.aggregate_workers import confusion, idle
 from assay.evidence.report import read_report
 from assay.labels import Space
 from assay.labels.beliefs import read_beliefs, write_beliefs
@@ -73,6 +74,12 @@ def test_nobody_is_asked_twice_or_for_more_than_they_gave(source, found):
     assert (np.diff(bought["gain"]) <= 1e-12).all()
 
 
+def test_those_who_guess_are_named(source, found):
+    section = idle(source, found)
+    assert section is not None
+    assert {row[0] for row in section.blocks[0].rows} == {"guess4", "guess5"}
+
+
 def test_the_verdict_counts_the_known_tasks(source, found):
     right = int((found.belief.p.argmax(axis=1) == source.gold.y).sum())
     assert f"{100 * right / 60:.0f}" in verdict(source, found)
@@ -93,7 +100,7 @@ def test_overruled_tasks_are_those_that_a_loop_finds(source, found):
 
 
 def test_the_folder_can_be_read_back(source, found, tmp_path):
-    save(source, found, tmp_path / "out", {"seed": 0})
+    save(source, found, tmp_path / "out", {"seed": 0}, price=0.1)
     known = read_beliefs(tmp_path / "out" / "beliefs.parquet")
     assert known.task_ids.tolist() == source.votes.task_ids.tolist()
     assert np.array_equal(known.soft.p, found.belief.p)

@@ -12,10 +12,10 @@ import pyarrow as pa
 from assay.aggregate import top_class
 from assay.errors import InputError
 from assay.evidence.aggregate_belief import plurality
+from assay.evidence.aggregate_purchases import purchases
 from assay.evidence.aggregate_report import build
 from assay.evidence.aggregate_run import Aggregation
 from assay.evidence.aggregate_votes import VoteSource
-from assay.evidence.aggregate_workers import purchases
 from assay.evidence.audit_files import as_csv, write_bytes
 from assay.evidence.page import write_report
 from assay.evidence.report import read_report

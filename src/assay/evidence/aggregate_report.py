@@ -20,9 +20,10 @@ from assay.evidence.aggregate_belief import (
     quality,
     ranked,
 )
+from assay.evidence.aggregate_purchases import next_votes
 from assay.evidence.aggregate_run import Aggregation
 from assay.evidence.aggregate_votes import VoteSource
-from assay.evidence.aggregate_workers import agreed, drifted, measure, next_votes, workers
+from assay.evidence.aggregate_workers import agreed, drifted, idle, measure, workers
 from assay.evidence.report import Command, Fact, Report
 from assay.evidence.results import versions_of
 from assay.evidence.shown import number
@@ -45,6 +46,7 @@ def build(
         overruled(source, found),
         next_votes(source, found, bought, price),
         workers(source, found),
+        idle(source, found),
         drifted(source, found),
         agreed(agreement),
     ]
