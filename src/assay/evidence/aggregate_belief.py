@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 
 def doubt(found: Aggregation) -> Floats:
     """Probability that the most probable class of a task is wrong (n,)."""
-    return np.clip(1.0 - found.belief.p.max(axis=1).astype(np.float64), 0.0, 1.0)
+    return np.asarray(np.clip(1.0 - found.belief.p.max(axis=1).astype(np.float64), 0.0, 1.0))
 
 
 def plurality(source: VoteSource) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:

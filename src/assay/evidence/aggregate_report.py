@@ -29,6 +29,9 @@ from assay.evidence.results import versions_of
 from assay.evidence.shown import number
 from assay.kernels.intervals import wilson
 
+SURE = 0.99
+"""Tasks believed more surely are not listed in a terminal."""
+
 
 def build(
     source: VoteSource,
@@ -89,8 +92,7 @@ def facts(source: VoteSource, found: Aggregation, agreement: Agreement | None) -
     note = f"against {calibration.n:,} {calibration.against}; calibration error {number(calibration.ece, '%')}"
     parts.append(Fact("Log-loss", float(calibration.log_loss), None, "", note))
     if agreement is not None and np.isfinite(agreement.alpha_):
-        low, high = agreement.interval_
-        inside = (low, high) if np.isfinite(low) else None
+        inside = agreement.interval_ if np.isfinite(agreement.interval_[0]) else None
         parts.append(Fact("Agreement", agreement.alpha_, inside, "", "Krippendorff's alpha: 1 is perfect, 0 is chance"))
     return tuple(parts)
 
@@ -155,7 +157,7 @@ def summary(source: VoteSource, found: Aggregation) -> str:
     """A few lines for a terminal."""
     lines = [verdict(source, found), f"  {found.method}: {found.why}"]
     names, p, task = source.votes.space.names, found.belief.p, source.votes.task_ids
-    for at in most_doubtful(found, 5):
+    for at in (at for at in most_doubtful(found, 5) if p[at].max() < SURE):
         first, second = ranked(p[at])[:2]
         lines.append(f"  task {task[at]}: {names[first]!r} {p[at, first]:.2f}, {names[second]!r} {p[at, second]:.2f}")
     return "\n".join(lines + [f"Warning: {warning}" for warning in warnings(source, found)])

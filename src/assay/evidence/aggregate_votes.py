@@ -71,7 +71,7 @@ class VoteSource:
     @property
     def anonymous(self) -> bool:
         """Whether nothing is known about who voted."""
-        return self.votes.worker_ids.tolist() == [ANYONE]
+        return bool(self.votes.worker_ids.tolist() == [ANYONE])
 
 
 def read_source(path: Path, options: VoteOptions) -> VoteSource:
@@ -104,7 +104,7 @@ def read_source(path: Path, options: VoteOptions) -> VoteSource:
         raise InputError(f"{path.name} holds no vote: every answer is empty.")
     if found.votes.space.n_classes < 2:
         raise InputError(
-            f"All {found.votes.n_votes:,} votes are for {found.votes.space.names[0]!r}: there is nothing to weigh. "
+            f"Every vote in {path.name} is for {found.votes.space.names[0]!r}: there is nothing to weigh. "
             "Name the other classes with --classes."
         )
     if options.tasks is not None:
