@@ -11,6 +11,8 @@ import pyarrow.parquet
 import pytest
 
 from assay.cli import main
+from assay.cli.aggregate import METHODS as NAMES
+from assay.evidence.aggregate_run import METHODS
 from assay.labels.beliefs import read_beliefs
 
 FILES = {"beliefs.parquet", "purchases.csv", "report.html", "report.json", "tasks.csv", "workers.csv"}
@@ -36,6 +38,10 @@ def rte(tmp_path_factory, shared_data) -> tuple[Path, Path]:
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "rte.assay/report.html"
     return folder, votes
+
+
+def test_every_method_has_its_name():
+    assert ["auto", *METHODS] == NAMES
 
 
 def test_rte_is_as_right_as_the_literature(rte):

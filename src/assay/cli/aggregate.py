@@ -11,6 +11,7 @@ import click
 METHODS = [
     "auto",
     "majority",
+    "softmax",
     "wawa",
     "zero_based_skill",
     "one_coin",
@@ -18,6 +19,7 @@ METHODS = [
     "bayesian_dawid_skene",
     "glad",
     "mace",
+    "opinions",
 ]
 
 
@@ -43,6 +45,13 @@ def columns_of(_context: click.Context, _option: click.Parameter, value: str | N
     help="Table with what was voted on, one task a row, found by the column --task, else task, else id.",
 )
 @click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True, help="How votes are weighed.")
+@click.option(
+    "--target",
+    type=click.Choice(["truth", "next_vote"]),
+    default="truth",
+    show_default=True,
+    help="What to believe in: the class of a task, or the shares of people's answers, where they may rightly differ.",
+)
 @click.option("--price", type=click.FloatRange(0, min_open=True), help="Price of one vote, for the votes to buy next.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the results. [default: NAME.assay]"
@@ -64,6 +73,7 @@ def command(
     classes: tuple[str, ...],
     tasks: Path | None,
     method: str,
+    target: str,
     price: float | None,
     out: Path | None,
     seed: int,
@@ -115,7 +125,7 @@ def command(
         check_folder(read, folder)
         tell("reading votes", 1.0)
         tell("weighing votes", 0.0)
-        found = aggregate(read.votes, method, gold=read.gold, random_state=seed)
+        found = aggregate(read.votes, method, gold=read.gold, target=target, random_state=seed)  # type: ignore[arg-type]
         tell("weighing votes", 1.0)
         report = save(read, found, folder, {"seed": seed, "command": f"assay {' '.join(sys.argv[1:])}"}, price)
     if as_json:

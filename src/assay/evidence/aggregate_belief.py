@@ -21,6 +21,7 @@ N_JUDGED = 20
 """Tasks with a known class from which on calibration is drawn."""
 DOUBT = 0.2
 """A task is doubtful when its most probable class is wrong with this probability or more."""
+MEASURES = (("log-loss, nats", "log_loss"), ("Brier score", "brier"), ("expected calibration error", "ece"))
 N_NAMES = 12  # voters named on a card
 LONG = 30  # characters on average from which a column is a text
 
@@ -82,6 +83,18 @@ def quality(source: VoteSource, found: Aggregation) -> Section:
                 note="Each point: tasks called wrong about as often, and how often they were.",
             )
         )
+    if found.members is not None:
+        names = ("worker", "weight", "temperature", "divergence")
+        rows_of = zip(*(found.members[name].tolist() for name in names), strict=True)
+        columns = (Column("method"), Column("weight", "%"), Column("temperature"), Column("distance"))
+        note = (
+            "A temperature above 1 makes a belief less sure; distance is Jensen-Shannon divergence from the mean."
+        )
+        blocks.append(Grid("The beliefs that are averaged", columns, tuple(rows_of), note))
+    calibration = found.calibration
+    against = f"{calibration.n:,} {calibration.against}"
+    measured = tuple((name, float(getattr(calibration, key))) for name, key in MEASURES)
+    blocks.append(Grid(f"Measured against {against}; less is better", (Column("measure"), Column("value")), measured))
     return Section("How good the belief is", f"{found.method}: {found.why}", tuple(blocks))
 
 
