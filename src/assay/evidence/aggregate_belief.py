@@ -87,9 +87,7 @@ def quality(source: VoteSource, found: Aggregation) -> Section:
         names = ("worker", "weight", "temperature", "divergence")
         rows_of = zip(*(found.members[name].tolist() for name in names), strict=True)
         columns = (Column("method"), Column("weight", "%"), Column("temperature"), Column("distance"))
-        note = (
-            "A temperature above 1 makes a belief less sure; distance is Jensen-Shannon divergence from the mean."
-        )
+        note = "A temperature above 1 makes a belief less sure; distance is Jensen-Shannon divergence from the mean."
         blocks.append(Grid("The beliefs that are averaged", columns, tuple(rows_of), note))
     calibration = found.calibration
     against = f"{calibration.n:,} {calibration.against}"
