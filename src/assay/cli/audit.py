@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from assay.errors import InputError
+
 FILTERS = ["prune_by_noise_rate", "prune_by_class", "both", "confident_learning", "predicted_neq_given"]
 
 
@@ -37,6 +39,16 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[str, float], None] | None]:
             progress.update(tasks[step], completed=done)  # type: ignore[arg-type]
 
         yield report
+
+
+@contextmanager
+def taught() -> Iterator[None]:
+    """What the operating system refuses, such as room on a full disk, as one sentence."""
+    try:
+        yield
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        raise InputError(f"The file system refused{where}: {error.strerror or error}.") from error
 
 
 @click.command(name="audit", short_help="Find the wrong labels of a data set and write a report.")
@@ -78,7 +90,9 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[str, float], None] | None]:
 @click.option(
     "--folds", type=click.IntRange(2, 50), default=5, show_default=True, help="Folds of the cross-validation."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of everything random."
+)
 @click.option(
     "--fail-above", type=click.FloatRange(0, 1), help="Exit with code 1 when the error rate is above this share."
 )
@@ -124,7 +138,7 @@ def command(
     the error rate gets its 95 % interval; `assay ledger replay` writes the repaired file.
     """
     from assay.evidence.audit import audit
-    from assay.evidence.audit_files import save
+    from assay.evidence.audit_files import check_folder, save
     from assay.evidence.audit_options import AuditOptions, default_folder
 
     options = AuditOptions(
@@ -141,7 +155,8 @@ def command(
         encoder=encoder,
     )
     folder = out or default_folder(source)
-    with progress_bar(quiet) as progress:
+    check_folder(folder, source)
+    with progress_bar(quiet) as progress, taught():
         found = audit(
             source,
             options,

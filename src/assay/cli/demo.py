@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from assay.errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -22,6 +24,8 @@ def write_digits(folder: Path, flips: float, seed: int) -> npt.NDArray[np.int64]
     from PIL import Image
     from sklearn.datasets import load_digits
 
+    if folder.exists() and {entry.name for entry in folder.iterdir()} != set(map(str, range(10))):
+        raise InputError(f"{folder} is there already, and no demo made it: name another folder.")
     images, true = load_digits(return_X_y=True)
     rng = np.random.default_rng(seed)
     given = true.copy()
@@ -47,7 +51,7 @@ def write_digits(folder: Path, flips: float, seed: int) -> npt.NDArray[np.int64]
 @click.option(
     "--flips", type=click.FloatRange(0, 0.5), default=0.05, show_default=True, help="Share of labels to make wrong."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the flips.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of the flips.")
 def command(folder: Path, flips: float, seed: int) -> None:
     """Write 1797 scanned digits to FOLDER/digits, a share of them into wrong class folders, and audit them.
 
@@ -56,14 +60,14 @@ def command(folder: Path, flips: float, seed: int) -> None:
     """
     import numpy as np
 
-    from assay.cli.audit import progress_bar
+    from assay.cli.audit import progress_bar, taught
     from assay.evidence.audit import audit
     from assay.evidence.audit_files import save
 
     digits, results = folder / "digits", folder / "digits.assay"
-    true = write_digits(digits, flips, seed)
-    shutil.rmtree(results, ignore_errors=True)
-    with progress_bar(quiet=False) as progress:
+    with progress_bar(quiet=False) as progress, taught():
+        true = write_digits(digits, flips, seed)
+        shutil.rmtree(results, ignore_errors=True)
         found = audit(digits, progress=progress)
         report = save(found, results, command=f"assay demo {folder}")
     wrong = found.table.labels.y != true

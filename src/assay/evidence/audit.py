@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from assay.audit.confident_learning import ConfidentLearning
 from assay.audit.duplicates import Duplicates
@@ -23,12 +24,11 @@ from assay.errors import InputError
 from assay.evidence.audit_options import AuditOptions, Progress
 from assay.evidence.audit_predictions import Predictions, predict
 from assay.evidence.audit_structure import find_structure
+from assay.evidence.audit_verdicts import known_verdicts
 from assay.evidence.shown import number
-from assay.labels.ledger import Ledger
-from assay.labels.recording import ledger_verdicts
 from assay.labels.spaces import Space
 from assay.labels.tables import LabelledTable, read_table
-from assay.labels.verdicts import Judged, Verdicts, read_verdicts
+from assay.labels.verdicts import Judged, Verdicts
 from assay.training.in_sample import in_sample_warning
 
 N_RANDOM = 60
@@ -234,7 +234,7 @@ def audit(
 
 def read(source: Any, options: AuditOptions) -> LabelledTable:
     """Read the data set as the options say."""
-    return read_table(
+    table = read_table(
         source,
         label=options.label,
         space=None if options.classes is None else Space(options.classes),
@@ -243,25 +243,12 @@ def read(source: Any, options: AuditOptions) -> LabelledTable:
         image=options.image,
         exclude=options.exclude,
     )
-
-
-def known_verdicts(table: LabelledTable, verdicts: Verdicts | Path | None, cache: Path | None) -> Verdicts | None:
-    """The verdicts in the ledger of an earlier run and the new ones; the new ones win. None when there are none."""
-    if isinstance(verdicts, Path):
-        row_of = None if table.ids is None else {str(id): row for row, id in enumerate(table.ids.to_pylist())}
-        verdicts = read_verdicts(verdicts, table.n_rows, table.labels.space, row_of=row_of)
-    old = None
-    if cache is not None and (cache / "ledger.db").exists():
-        with Ledger.open(cache) as ledger:
-            old = ledger_verdicts(ledger)
-        if old.n_rows != table.n_rows:
-            raise InputError(
-                f"The ledger in {cache} is about a data set of {old.n_rows} rows, this one has {table.n_rows}: "
-                "choose another folder with --out."
-            )
-    if old is None or len(old) == 0:
-        return verdicts
-    return old if verdicts is None else old.updated(verdicts)
+    # The ledger ends a text at NUL, so such names are refused before any work.
+    ids = [] if table.ids is None or pa.types.is_integer(table.ids.type) else table.ids.to_pylist()
+    for name in (*table.labels.space.names, *ids):
+        if "\0" in str(name):
+            raise InputError(f"A class or an id must not hold the character NUL, got {name!r}.")
+    return table
 
 
 def rate_of(

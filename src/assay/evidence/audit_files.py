@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from assay.errors import InputError
 from assay.evidence.audit import Audit
 from assay.evidence.audit_predictions import keep
 from assay.evidence.audit_report import build
+from assay.evidence.audit_verdicts import begun, require_same
 from assay.evidence.page import write_report
 from assay.labels.events import Event, dataset_event
 from assay.labels.formats import files
@@ -22,6 +25,8 @@ from assay.labels.ledger import Ledger, guard_cell
 from assay.labels.recording import record_verdicts
 
 SOURCE = "assay audit"
+WRITTEN = ("report.html", "report.json", "issues.csv", "review.csv", "labels.csv", "pred_probs.npy", "predictions.json")
+"""Files of the folder, beside the ledger."""
 
 
 def save(found: Audit, folder: Path, command: str = "") -> Path:
@@ -30,19 +35,31 @@ def save(found: Audit, folder: Path, command: str = "") -> Path:
     Files are written beside and renamed; the ledger is appended to. Nothing is written when the folder belongs to
     another data set.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file: name a folder with --out.")
+    check_folder(folder, found.table.source)
     original = labels_file(found, folder)
-    check_ledger(found, folder, original)
+    listed = as_csv(manifest(found)) if original is not found.table.source else None
+    check_ledger(found, folder, listed)
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    report = build(found, folder, original, {"command": command, "time": time})
     folder.mkdir(parents=True, exist_ok=True)
-    if original.parent == folder:
-        write_columns(original, manifest(found))
+    if listed is not None:
+        write_bytes(original, listed)
     enter(found, folder, original)
     keep(found.predictions, folder)
-    write_columns(folder / "issues.csv", found.issues())
-    write_columns(folder / "review.csv", to_review(found))
-    time = datetime.now(UTC).isoformat(timespec="seconds")
-    return write_report(build(found, folder, original, {"command": command, "time": time}), folder)
+    write_bytes(folder / "issues.csv", as_csv(found.issues()))
+    write_bytes(folder / "review.csv", as_csv(to_review(found)))
+    return write_report(report, folder)
+
+
+def check_folder(folder: Path, source: Path | None) -> None:
+    """Raise unless results can be written to `folder` without writing over the source."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise InputError(f"{nearest} is a file: name a folder with --out.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"The results cannot be written to {folder}: name a folder of yours with --out.")
+    if source is not None and source.name in WRITTEN and source.resolve() == folder.resolve() / source.name:
+        raise InputError(f"The results would be written over {source}: name another folder with --out.")
 
 
 def labels_file(found: Audit, folder: Path) -> Path:
@@ -61,35 +78,34 @@ def manifest(found: Audit) -> dict[str, Any]:
     return columns | {table.label: names}
 
 
-def check_ledger(found: Audit, folder: Path, original: Path) -> None:
-    """Raise when the folder holds the ledger of another file."""
+def check_ledger(found: Audit, folder: Path, listed: bytes | None) -> None:
+    """Raise when the folder holds the ledger of other labels; `listed` is the list of the labels, if one is written."""
     if not (folder / "ledger.db").exists():
         return
+    digest = found.table.digest if listed is None else hashlib.sha256(listed).hexdigest()
     with Ledger.open(folder) as ledger:
-        recorded = ledger.dataset.evidence["sha256"]
-    if original.parent != folder and recorded != found.table.digest:
-        raise InputError(
-            f"{folder} holds the results of another file, or of this one before it changed: choose another folder with "
-            "--out, or remove it."
-        )
+        if begun(ledger):
+            require_same(ledger, found.table, digest, folder)
 
 
 def enter(found: Audit, folder: Path, original: Path) -> None:
     """Enter into the ledger what this run suggests, and the verdicts that came with it."""
     labels = found.table.labels
-    with Ledger.open(folder, create=True) as ledger:
-        if not any(True for _ in ledger.log(limit=1)):
+    judged = np.zeros(0, dtype=np.int64) if found.verdicts is None else found.verdicts.rows
+    with Ledger.open(folder, create=True) as ledger, ledger.transaction():
+        if not begun(ledger):
             column, n_rows = found.table.label, found.table.n_rows
             ledger.append([dataset_event(original, column, n_rows, classes=list(labels.space.names))])
         undone = ledger.undone()
         standing = {event.row: event.after for event in ledger.log(kind="suggestion") if event.id not in undone}
-        rows = np.union1d(found.ranking(), found.review)
+        rows = np.union1d(np.union1d(found.ranking(), found.review), judged)
         rows = rows[labels.present[rows]]
         columns = found.columns(rows)
-        events = []
+        events, seen = [], set(judged.tolist())
         for at, row in enumerate(rows.tolist()):
             after = str(columns["suggested"][at])
-            if standing.get(row) == after:
+            # A verdict is about the suggestion that its reviewer saw, which stands.
+            if standing.get(row) == after or (row in standing and row in seen):
                 continue
             evidence = {
                 "p_wrong": round(float(columns["p_wrong"][at]), 6),
@@ -125,15 +141,20 @@ def to_review(found: Audit) -> dict[str, Any]:
     return known | {"sampled": sampled, "verdict": [""] * n, "label": [""] * n, "reviewer": [""] * n, "note": [""] * n}
 
 
-def write_columns(path: Path, columns: dict[str, Any]) -> None:
-    """Write columns of equal length as CSV, beside and renamed; no cell can act as a formula in a spreadsheet."""
+def as_csv(columns: dict[str, Any]) -> bytes:
+    """Columns of equal length as CSV; no cell can act as a formula in a spreadsheet."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([guard_cell(name) for name in columns])
+    for cells in zip(*(plain(values) for values in columns.values()), strict=True):
+        writer.writerow([guard_cell(cell) for cell in cells])
+    return text.getvalue().encode()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, beside and renamed."""
     with files.replacing(path) as raw:
-        text = io.TextIOWrapper(raw, encoding="utf-8", newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([guard_cell(name) for name in columns])
-        for cells in zip(*(plain(values) for values in columns.values()), strict=True):
-            writer.writerow([guard_cell(cell) for cell in cells])
-        text.detach()
+        raw.write(content)
 
 
 def plain(values: Any) -> list[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ import pyarrow as pa
 from assay import __version__
 from assay.errors import InputError
 from assay.evidence.audit_options import AuditOptions, Progress
+from assay.labels.formats import arrays, files
+from assay.labels.media import is_string
 from assay.labels.probabilities import read_probabilities
 from assay.labels.tables import LabelledTable
 from assay.training.features import Features, default_model, embedding_features
@@ -74,6 +75,12 @@ def predict(
                 f"The probabilities have shape {given.shape}, expected {(table.n_rows, labels.space.n_classes)}: a row "
                 "for each row of the table, and a column for each class. Name the classes in order with --classes."
             )
+        if (given < 0).any():
+            raise InputError(
+                "Some probabilities are negative; between 0 and 1 is expected: give the exp of log-probabilities, the "
+                "softmax of logits.",
+                row=int((given < 0).any(axis=1).argmax()),
+            )
         right = np.asarray(given.argmax(axis=1)) == labels.y
         return Predictions(
             pred_probs=given, origin="given", model="your own", accuracy=float(right[labels.present].mean())
@@ -90,6 +97,11 @@ def predict(
     if options.groups is not None:
         if options.groups not in table.columns.column_names:
             raise InputError(f"There is no column {options.groups!r} to group by: {table.columns.column_names}.")
+        missing = table.columns[options.groups].is_null().to_numpy()
+        if missing.any():
+            raise InputError(
+                f"Column {options.groups!r} has no group: give such rows one of their own.", row=int(missing.argmax())
+            )
         groups = np.unique(np.array(table.columns[options.groups].to_pylist(), dtype=str), return_inverse=True)[1]
     model = default_model(features.media, table.n_rows, labels.space.n_classes)
     tell("cross-validating", 0.0)
@@ -105,6 +117,8 @@ def predict(
         on_fold=lambda done, total: tell("cross-validating", done / total),
         n_jobs=-1,
     )
+    if not np.isfinite(found.accuracy):
+        raise InputError("Every labelled row is the only one of its class: nothing can be said about such labels.")
     notes = list(features.notes)
     if found.n_patched:
         notes.append(f"{found.n_patched} rows are alone in their class: nothing can be said about their labels.")
@@ -130,8 +144,8 @@ def read_features(
 ) -> Features:
     """What the model reads of each row."""
     if embeddings is not None:
-        vectors = np.load(embeddings, allow_pickle=False) if isinstance(embeddings, Path) else np.asarray(embeddings)
-        if len(vectors) != table.n_rows:
+        vectors = read_array(embeddings) if isinstance(embeddings, Path) else np.asarray(embeddings)
+        if vectors.ndim and len(vectors) != table.n_rows:
             raise InputError(f"There are {len(vectors)} embeddings for {table.n_rows} rows: give one for each row.")
         return embedding_features(vectors)
     if table.media == "table":
@@ -152,6 +166,16 @@ def read_features(
     from assay.training.features_image import image_features
 
     return image_features(rows, random_state=options.seed, on_row=lambda done, n: tell(done / n))
+
+
+def read_array(path: Path) -> npt.NDArray[Any]:
+    """The one array of a .npy or .npz file."""
+    if files.form_of(path) != "arrays":
+        raise InputError(f"{path.name} is no numpy file: save the embeddings as .npy.")
+    found = list(arrays.load(path).values())
+    if len(found) != 1:
+        raise InputError(f"{path.name} holds {len(found)} arrays: save the embeddings alone.")
+    return found[0]
 
 
 def contents(table: LabelledTable, rows: npt.ArrayLike | None = None) -> list[Any]:
@@ -176,6 +200,8 @@ def fingerprint(table: LabelledTable, options: AuditOptions, embeddings: npt.Arr
     """Digest of all that the predictions depend on; "" when the data have no digest of their own."""
     if table.digest is None or not (embeddings is None or isinstance(embeddings, Path)):
         return ""
+    if table.image is not None and embeddings is None and is_string(table.columns[table.image].type):
+        return ""  # the images are files of their own, which may change under the same paths
     seen = {**asdict(options), "data": table.digest, "version": __version__, "space": table.labels.space.fingerprint}
     seen.pop("filter_by")
     if embeddings is not None:
@@ -189,20 +215,24 @@ def keep(found: Predictions, folder: Path) -> None:
         return
     about = {"key": found.key, "model": found.model, "accuracy": found.accuracy, "notes": found.notes}
     about["warnings"] = found.warnings
-    beside = folder / f".pred_probs.{os.getpid()}.npy"
-    np.save(beside, found.pred_probs, allow_pickle=False)
-    beside.replace(folder / "pred_probs.npy")
-    beside = folder / f".predictions.{os.getpid()}.json"
-    beside.write_text(json.dumps(about, indent=1), encoding="utf-8")
-    beside.replace(folder / "predictions.json")
+    with files.replacing(folder / "pred_probs.npy") as out:
+        np.save(out, found.pred_probs, allow_pickle=False)
+        out.flush()
+        about["sha256"] = files.digest(Path(out.name))
+    with files.replacing(folder / "predictions.json") as out:
+        out.write(json.dumps(about, indent=1).encode())
 
 
 def load(folder: Path | None, key: str) -> Predictions | None:
     """Probabilities that `keep` wrote for the same data and options, or None."""
     if folder is None or not key or not (folder / "predictions.json").exists():
         return None
-    about = json.loads((folder / "predictions.json").read_text(encoding="utf-8"))
-    if about["key"] != key:
+    try:
+        about = json.loads((folder / "predictions.json").read_text(encoding="utf-8"))
+        # The digest tells a whole file from a damaged one, and from that of another run at the same time.
+        if about["key"] != key or about["sha256"] != files.digest(folder / "pred_probs.npy"):
+            return None
+    except (ValueError, TypeError, KeyError, OSError):
         return None
     return Predictions(
         pred_probs=np.load(folder / "pred_probs.npy", allow_pickle=False),

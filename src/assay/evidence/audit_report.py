@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from assay.audit.error_rate import ErrorRate, ErrorRateEstimate
 from assay.evidence import plots, rows
@@ -121,14 +123,18 @@ def contents_of(found: Audit, chosen: npt.NDArray[np.int64]) -> list[Any]:
     if table.media == "image":
         values = contents(table, chosen)
         return [rows.picture(value, f"row {row}") for row, value in zip(chosen.tolist(), values, strict=True)]
-    columns = {name: column.to_numpy(zero_copy_only=False) for name, column in arrow_columns(table.features)}
+    columns = dict(readable(table.features))
     y = table.labels.y
     return list(rows.table_rows(columns, chosen, y, found.suggested[chosen], table.labels.space.names))
 
 
-def arrow_columns(features: Any) -> list[tuple[str, Any]]:
-    """Columns with one plain value a row, as arrays."""
-    return [(name, features[name].combine_chunks()) for name in features.column_names]
+def readable(features: pa.Table) -> Iterator[tuple[str, Any]]:
+    """Columns as arrays of plain values; lists, records and bytes as text."""
+    for name, column in zip(features.column_names, features.columns, strict=True):
+        if pa.types.is_nested(column.type) or pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+            yield name, np.array([None if cell is None else str(cell) for cell in column.to_pylist()], dtype=object)
+        elif not isinstance(column.type, pa.BaseExtensionType):
+            yield name, column.to_numpy()
 
 
 def where(found: Audit) -> Section:

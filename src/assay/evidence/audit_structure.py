@@ -14,6 +14,7 @@ from assay.audit.duplicates import Duplicates
 from assay.audit.error_probability import ErrorProbability
 from assay.audit.overlap import Overlap
 from assay.audit.slices import Slices
+from assay.errors import InputError
 from assay.evidence.audit_options import Progress
 from assay.evidence.audit_predictions import contents
 from assay.evidence.report import Column, Grid, Section
@@ -45,7 +46,10 @@ def find_structure(
     overlap = Overlap().fit(labels.y, confident_joint=confident.confident_joint_, mask=labels.mask)
     tell("looking for structure", 0.2)
     rows, method = comparable(table)
-    duplicates = Duplicates(method).fit(rows, labels.y, labels.mask)  # type: ignore[arg-type]
+    try:
+        duplicates = Duplicates(method).fit(rows, labels.y, labels.mask)  # type: ignore[arg-type]
+    except InputError:  # texts made after one pattern lie on a grid, where near has no meaning
+        duplicates = Duplicates("exact").fit(rows, labels.y, labels.mask)
     tell("looking for structure", 0.6)
     slices = None
     columns = conditions(table)

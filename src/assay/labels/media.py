@@ -13,9 +13,14 @@ from assay.labels.formats import folders
 
 
 def media_columns(
-    columns: pa.Table, text: str | None, image: str | None, aside: Collection[str | None], path: Path | None
+    columns: pa.Table,
+    text: str | None,
+    image: str | None,
+    aside: Collection[str | None],
+    path: Path | None,
+    id: str | None = None,
 ) -> tuple[str | None, str | None]:
-    """The text column and the image column, as given, or as they look."""
+    """The text column and the image column, as given, or as they look; the path of an image may be its `id`."""
     if text is not None and image is not None:
         raise InputError(f"A row is a text or an image: both text={text!r} and image={image!r} were given.")
     if text is not None:
@@ -30,7 +35,7 @@ def media_columns(
         if path is not None and is_string(columns[image].type):
             folders.require_inside(columns[image].to_pylist(), path if path.is_dir() else path.parent)
         return None, image
-    left = [name for name in columns.schema.names if name not in aside]
+    left = [name for name in columns.schema.names if name not in aside and name != id]
     if len(left) == 1 and is_string(columns[left[0]].type):
         cells = columns[left[0]].drop_null()
         long = len(cells) > 0 and pc.mean(pc.utf8_length(cells)).as_py() > 20

@@ -11,6 +11,9 @@ from assay.labels.events import Event
 from assay.labels.ledger import Ledger
 from assay.labels.verdicts import VERDICTS, Verdict, Verdicts
 
+_NAMING = (Verdict.OTHER, Verdict.SUGGESTED)
+"""Verdicts that come with a label: the right one, the one suggested to the reviewer."""
+
 
 def ledger_verdicts(ledger: Ledger) -> Verdicts:
     """The verdicts in force in a ledger: of several by one reviewer on one row, the last."""
@@ -58,7 +61,7 @@ def to_events(verdicts: Verdicts, ledger: Ledger) -> list[Event]:
         for place in group:
             verdict = VERDICTS[verdicts.verdict[place]]
             label = None
-            if verdict == Verdict.OTHER:
+            if verdict in _NAMING and verdicts.label[place]:
                 label = verdicts.label[place]
             elif hint and verdict in (Verdict.GIVEN, Verdict.SUGGESTED):
                 label = hint.before if verdict == Verdict.GIVEN else hint.after
@@ -120,7 +123,7 @@ def record_verdicts(verdicts: Verdicts, ledger: Ledger) -> dict[str, int]:
             word = VERDICTS[verdicts.verdict[place]].value
             if known is None:
                 fresh.append(place)
-            elif known.evidence["verdict"] != word or (word == "other" and known.after != verdicts.label[place]):
+            elif known.evidence["verdict"] != word or (verdicts.label[place] or known.after) != known.after:
                 fresh.append(place)
                 old.setdefault(name, []).append(known.id)
         undone = [number for name, ids in old.items() for number in ledger.undo(ids, source=name, note="new verdict")]

@@ -142,8 +142,7 @@ def read_table(
     columns = table.drop_columns([label]).replace_schema_metadata(
         {key: value for key, value in (table.schema.metadata or {}).items() if key != columnar.SPACE_KEY}
     )
-    aside = {id, *exclude}
-    text, image = media_columns(columns, text, image, aside, path)
+    text, image = media_columns(columns, text, image, exclude, path, id)
     return LabelledTable(
         columns=columns,
         labels=labels,

@@ -75,7 +75,8 @@ class Verdicts:
     rows : `(m,)` zero-based data rows.
     verdict : `(m,)` codes into `VERDICTS`, or their names.
     n_rows : number of rows of the data set.
-    label : m class names, None but for `other`, which needs one.
+    label : m class names: what is right after `other`, which needs one; what was suggested to the reviewer after
+        `suggested`, if known; else None.
     reviewer : m names; one reviewer judges a row once.
     sampled : `(m,)` "flagged" or "random": how the row came to be reviewed.
     note : m texts or None.
@@ -168,7 +169,8 @@ def read_verdicts(
     path: str | Path, n_rows: int, space: Space | None = None, *, row_of: Mapping[str, int] | None = None
 ) -> Verdicts:
     """Read verdicts from a CSV file with the columns `row` (or `id`) and `verdict`, and where wanted `label`,
-    `reviewer`, `sampled` and `note`. Lines without a verdict are left out: they wait for one.
+    `reviewer`, `sampled`, `note`, and `suggested`, which is the label that the reviewer was shown. Lines without a
+    verdict are left out: they wait for one.
 
     Parameters
     ----------
@@ -197,6 +199,9 @@ def read_verdicts(
         except csv.Error as error:
             raise InputError(f"{path.name} is not CSV as expected: {error} (line {reader.line_num}).") from None
     lines = [line for line, cell in enumerate(cells) if cell["verdict"]]
+    nul = next((line for line in lines if any("\0" in value for value in cells[line].values())), None)
+    if nul is not None:
+        raise InputError(f"{path.name} holds the character NUL.", row=nul)
     if not lines:
         raise InputError(f"{path.name} holds no verdict: write one of {', '.join(VERDICTS)} in the column `verdict`.")
     chosen = [cells[line] for line in lines]
@@ -206,8 +211,7 @@ def read_verdicts(
         verdict=np.array([VERDICTS.index(verdict) for verdict in verdicts], np.int8),
         n_rows=n_rows,
         label=tuple(
-            _label(cell.get("label", ""), line, space) if verdict == Verdict.OTHER else None
-            for line, cell, verdict in zip(lines, chosen, verdicts, strict=True)
+            _label(verdict, cell, line, space) for line, cell, verdict in zip(lines, chosen, verdicts, strict=True)
         ),
         reviewer=tuple(cell.get("reviewer") or "reviewer" for cell in chosen),
         sampled=np.array([cell.get("sampled") or "flagged" for cell in chosen]),
@@ -224,8 +228,8 @@ def _verdict(word: object, row: int) -> int:
 
 def _row(cell: Mapping[str, str], line: int, n_rows: int, row_of: Mapping[str, int] | None) -> int:
     if text := cell.get("row", ""):
-        if not text.isascii() or not text.isdigit() or int(text) >= n_rows:
-            raise InputError(f"A row is a number from 0 to {n_rows - 1}, got {text!r}.", row=line)
+        if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) >= n_rows:
+            raise InputError(f"A row is a number from 0 to {n_rows - 1}, got {text[:40]!r}.", row=line)
         return int(text)
     name = cell.get("id", "")
     if not row_of or name not in row_of:
@@ -233,7 +237,11 @@ def _row(cell: Mapping[str, str], line: int, n_rows: int, row_of: Mapping[str, i
     return row_of[name]
 
 
-def _label(text: str, line: int, space: Space | None) -> str:
+def _label(verdict: Verdict, cell: Mapping[str, str], line: int, space: Space | None) -> str | None:
+    """The label that a verdict names: the right one, or the one that the reviewer was shown as suggested."""
+    text = cell.get({Verdict.OTHER: "label", Verdict.SUGGESTED: "suggested"}.get(verdict, ""), "")
+    if not text and verdict != Verdict.OTHER:
+        return None
     if not text:
         raise InputError("The verdict 'other' needs the right label in the column `label`.", row=line)
     if space is None or text in space.names:

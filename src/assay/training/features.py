@@ -52,9 +52,13 @@ def embedding_features(embeddings: npt.ArrayLike) -> Features:
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiub" or matrix.shape[1] == 0:
         raise InputError(f"Embeddings are {matrix.dtype} {matrix.shape}: give numbers of shape (n, d) with d > 0.")
     matrix = matrix.astype(np.float32) if matrix.dtype != np.float64 else matrix
-    bad = ~np.isfinite(matrix).all(axis=1)
+    with np.errstate(over="ignore"):
+        bad = ~np.isfinite(matrix.astype(np.float32)).all(axis=1)  # beyond single precision, squares overflow
     if bad.any():
-        raise InputError("Embeddings hold a value that is not finite: fill or drop such rows.", row=int(bad.argmax()))
+        raise InputError(
+            "Embeddings hold a value that is not finite in single precision: fill, scale or drop such rows.",
+            row=int(bad.argmax()),
+        )
     return Features(matrix, "embedding")
 
 

@@ -63,7 +63,8 @@ def image_features(
     raw = np.concatenate(described)  # (n, d0) float32
     fitted = raw[:: -(-n // PCA_ROWS)]
     size = min(COMPONENTS, *fitted.shape)
-    pca = PCA(size, svd_solver="randomized", random_state=random_state).fit(fitted)
+    with np.errstate(invalid="ignore"):  # pictures that are all the same have no variance to explain
+        pca = PCA(size, svd_solver="randomized", random_state=random_state).fit(fitted)
     scale = np.sqrt(pca.explained_variance_.sum()) or 1.0
     return Features((pca.transform(raw) / scale).astype(np.float32), "image")
 

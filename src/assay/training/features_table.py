@@ -100,8 +100,8 @@ def _read(name: str, values: pa.Array) -> tuple[Made, str | None]:
 
 
 def _floats(values: pa.Array) -> Floats:
-    """Float64 with nan where the value is missing."""
-    return np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+    """Float64 with nan where the value is missing; integers beyond 2**53 are rounded, which no split minds."""
+    return np.asarray(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _numbers(name: str, values: pa.Array) -> tuple[Made, str | None]:
@@ -147,7 +147,11 @@ def _categories(name: str, values: pa.Array) -> tuple[Made, str | None]:
     rows = int(counts.sum())
     if rows >= 20 and len(found) > UNIQUE * rows:
         lengthy = sum(map(len, found)) / len(found) > 30
-        advice = "if it is the text to judge, audit it as a text" if lengthy else "it seems to name the rows"
+        advice = (
+            f"if it is the text to judge, audit it as a text (--text {name})"
+            if lengthy
+            else "it seems to name the rows"
+        )
         return [], f"Column {name!r} has {len(found)} distinct values in {rows} rows and is left out: {advice}."
     order = sorted(range(len(found)), key=lambda i: (-counts[i], found[i]))
     common = [i for i in order if counts[i] >= RARE][: RANKS - 1] or order[: RANKS - 1]

@@ -100,4 +100,5 @@ def check_splits(n_splits: int, labelled: Bools, groups: npt.ArrayLike | None) -
     units = int(labelled.sum()) if groups is None else len(np.unique(np.asarray(groups)[labelled]))
     what = "labelled rows" if groups is None else "groups with labels"
     if not 2 <= n_splits <= units:
-        raise InputError(f"n_splits is {n_splits} and there are {units} {what}: it must lie between 2 and {units}.")
+        mend = f"ask for between 2 and {units} folds" if units > 1 else "at least two are needed"
+        raise InputError(f"{n_splits} folds were asked for and there are {units} {what}: {mend}.")

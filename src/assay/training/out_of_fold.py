@@ -154,7 +154,8 @@ def out_of_fold(
     judged = labelled & ~patched
     temperature = None
     if not has_probabilities:
-        temperature = _temperature(total[judged][:, present], np.searchsorted(present, codes[judged]))
+        some = judged.any()  # without a single one there is nothing to scale by
+        temperature = _temperature(total[judged][:, present], np.searchsorted(present, codes[judged])) if some else 1.0
         scores, total = total[:, present] / temperature, np.zeros((n, n_classes))
         total[:, present] = special.softmax(scores, axis=1)
     total[patched] = np.eye(n_classes)[codes[patched]]

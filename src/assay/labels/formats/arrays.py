@@ -21,11 +21,17 @@ def load(path: Path) -> dict[str, npt.NDArray[Any]]:
     """All arrays of an archive, or the one array of a `.npy` file under the empty name."""
     files.require_file(path)
     try:
+        with path.open("rb") as stream:
+            start = stream.read(6)
+        if start != b"\x93NUMPY" and start[:2] != b"PK":
+            raise InputError(f"{path.name} is no numpy file: save the array with `np.save` or `np.savez`.")
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return {"": loaded}
         with loaded:
             return {name: loaded[name] for name in loaded.files}
+    except InputError:
+        raise
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         if "pickle" in str(error).lower():
             raise InputError(

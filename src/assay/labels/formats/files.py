@@ -77,6 +77,8 @@ def require_file(path: Path) -> None:
         raise InputError(f"{path} is a folder; a file was expected.")
     if not path.is_file():
         raise InputError(f"There is no file {path}.")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path} cannot be read: you lack the permission.")
     if path.stat().st_size == 0:
         raise InputError(f"{path.name} is empty: 0 bytes.")
 

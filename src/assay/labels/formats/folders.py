@@ -20,18 +20,23 @@ LABEL, PATH = "label", "path"
 
 def read(root: Path) -> pa.Table:
     """Columns `path` (below `root`, with slashes, sorted) and `label`; an empty class folder keeps its class."""
-    classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    # Results of an earlier audit may lie here too: NAME.assay is no class.
+    classes = sorted(
+        entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != "." and entry.suffix != ".assay"
+    )
     if classes and set(map(str.lower, classes)) <= SPLITS:
         raise InputError(
             f"{root} holds the splits {', '.join(classes)}: give one of them, such as {root / classes[0]}."
         )
     found = []
     for folder, folders, names in os.walk(root, followlinks=False):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if name[0] != "." and not name.endswith(".assay"))
         below = Path(folder).relative_to(root)
         found += [(below / name).as_posix() for name in names if Path(name).suffix.lower() in IMAGES and name[0] != "."]
     if not found:
-        raise InputError(f"{root} holds no images; expected {root.name}/CLASS/IMAGE with {', '.join(sorted(IMAGES))}.")
+        raise InputError(
+            f"{root} holds no images; expected {root.resolve().name}/CLASS/IMAGE with {', '.join(sorted(IMAGES))}."
+        )
     found.sort()
     require_inside(found, root)
     labels = [PurePosixPath(path).parts[0] if "/" in path else None for path in found]
