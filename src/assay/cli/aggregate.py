@@ -20,6 +20,7 @@ METHODS = [
     "glad",
     "mace",
     "opinions",
+    "next_vote",
 ]
 
 
@@ -45,13 +46,6 @@ def columns_of(_context: click.Context, _option: click.Parameter, value: str | N
     help="Table with what was voted on, one task a row, found by the column --task, else task, else id.",
 )
 @click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True, help="How votes are weighed.")
-@click.option(
-    "--target",
-    type=click.Choice(["truth", "next_vote"]),
-    default="truth",
-    show_default=True,
-    help="What to believe in: the class of a task, or the shares of people's answers, where they may rightly differ.",
-)
 @click.option("--price", type=click.FloatRange(0, min_open=True), help="Price of one vote, for the votes to buy next.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the results. [default: NAME.assay]"
@@ -73,7 +67,6 @@ def command(
     classes: tuple[str, ...],
     tasks: Path | None,
     method: str,
-    target: str,
     price: float | None,
     out: Path | None,
     seed: int,
@@ -125,7 +118,7 @@ def command(
         check_folder(read, folder)
         tell("reading votes", 1.0)
         tell("weighing votes", 0.0)
-        found = aggregate(read.votes, method, gold=read.gold, target=target, random_state=seed)  # type: ignore[arg-type]
+        found = aggregate(read.votes, method, gold=read.gold, random_state=seed)
         tell("weighing votes", 1.0)
         report = save(read, found, folder, {"seed": seed, "command": f"assay {' '.join(sys.argv[1:])}"}, price)
     if as_json:

@@ -193,5 +193,6 @@ def overruled(source: VoteSource, found: Aggregation) -> Section | None:
         ),
     )
     n = f"{len(at):,} task" + "s" * (len(at) > 1)
-    lead = f"In {n} the belief is for another class than most votes, because of who cast them."
+    because = "a vote for a rare class can say more" if source.anonymous else "some voters know better"
+    lead = f"In {n} the belief is for another class than most votes: {because}."
     return Section("Where the majority is overruled", lead, (grid,))

@@ -96,5 +96,6 @@ def next_votes(
         note="Doubt is the entropy of the belief in nats: 0.69 is a toss between two classes.",
     )
     cost = "" if price is None else f" They cost {number(price * n)}."
-    lead = f"A round of {n:,} votes, each where it teaches most; nobody is asked for more than they have cast.{cost}"
+    limit = "from people like those who voted" if source.anonymous else "nobody is asked for more than they have cast"
+    lead = f"A round of {n:,} votes, each where it teaches most; {limit}.{cost}"
     return Section(title, lead, (curve, grid))
