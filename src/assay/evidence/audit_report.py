@@ -280,7 +280,6 @@ def commands(found: Audit, folder: Path, original: Path) -> tuple[Command, ...]:
         again += ["--label", found.table.label]
     if source is None or folder != default_folder(source):
         again += ["--out", str(folder)]
-    ledger = str(folder)
     repaired = f"{original.name.split('.')[0]}.repaired{''.join(original.suffixes)}"
     filled = folder / "review.csv"
     return (
@@ -290,9 +289,9 @@ def commands(found: Audit, folder: Path, original: Path) -> tuple[Command, ...]:
             "this: the probabilities are calibrated anew and the error rate gets its interval.",
         ),
         Command(
-            _shell("assay", "ledger", "replay", ledger, original, repaired), "Write the file with the accepted repairs."
+            _shell("assay", "ledger", "replay", folder, original, repaired), "Write the file with the accepted repairs."
         ),
-        Command(_shell("assay", "ledger", "log", ledger), "Who or what said what about which row."),
+        Command(_shell("assay", "ledger", "log", folder), "Who or what said what about which row."),
     )
 
 

@@ -69,7 +69,9 @@ def conditions(table: LabelledTable) -> pa.Table:
         and any(is_kind(field.type) for is_kind in readable)
         and not pa.types.is_temporal(field.type)
     ]
-    return table.features.select(names)
+    chosen = table.features.select(names)
+    wide = [field.with_type(pa.float32()) if pa.types.is_float16(field.type) else field for field in chosen.schema]
+    return chosen.cast(pa.schema(wide))  # Arrow cannot reckon with half floats
 
 
 def comparable(table: LabelledTable) -> tuple[Any, str]:

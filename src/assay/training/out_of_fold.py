@@ -181,6 +181,8 @@ def _fit_one(
 ) -> tuple[Floats, float]:
     """Fit on `train`; return values (score, k) and the accuracy on a sample of the training rows."""
     model.fit(_take(X, train), codes[train])
+    if "n_jobs" in model.get_params():
+        model.set_params(n_jobs=1)  # a forest adds up its trees in the order in which its threads end
     values = np.zeros((len(score), n_classes))
     if len(score):
         values[:, present] = _predict(model, _take(X, score), score, present)
