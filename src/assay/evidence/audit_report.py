@@ -262,13 +262,15 @@ def trust(found: Audit) -> Section:
         )
     if found.predictions.notes:
         blocks.append(Prose("\n\n".join(found.predictions.notes)))
-    origin = (
-        "cross-validated on the labels as given" if found.predictions.origin == "cross-validated" else "given by you"
-    )
+    held_out = found.predictions.origin == "cross-validated"
     lead = (
-        f"The probabilities behind this report are {origin} ({found.predictions.model}); they agree with "
-        f"{number(found.predictions.accuracy, '%')} of the labels."
+        f"The probabilities are {'cross-validated on the labels as given' if held_out else 'given by you'} "
+        f"({found.predictions.model}); they agree with {number(found.predictions.accuracy, '%')} of the labels."
     )
+    if judged is None:
+        lead += (
+            " Until some rows are reviewed, read the chances of error as an order: a model can be sure and mistaken."
+        )
     return Section("How far to trust it", lead, tuple(blocks))
 
 
