@@ -87,6 +87,11 @@ def test_too_few_rows_for_the_folds_says_which_number_would_do(capsys):
     assert "between 2 and 3 folds" in refused(capsys, "audit", path, "--label", "y")
 
 
+def test_categories_are_offered_as_labels(capsys):
+    path = table(Path("t.parquet"), y=pa.array(Y).dictionary_encode())
+    assert "look like labels are 'y'" in refused(capsys, "audit", path)
+
+
 def test_missing_groups_are_refused(capsys):
     path = table(Path("t.parquet"), who=pa.array([1, None] * (N // 2)))
     assert "row: 1" in refused(capsys, "audit", path, "--label", "y", "--groups", "who")

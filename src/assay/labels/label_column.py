@@ -31,7 +31,7 @@ def _candidates(table: pa.Table, but: str) -> str:
         kind = column.type
         plain = pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_dictionary(kind)
         if name != but and (plain or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            values = pc.count_distinct(column).as_py()
+            values = len(_whole(column).drop_null().unique())
             if 2 <= values <= min(1000, table.num_rows // 2):
                 few.append(repr(name))
     if few:
