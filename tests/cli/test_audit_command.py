@@ -99,6 +99,14 @@ def test_verdicts_give_an_interval_and_replay_repairs(audited):
     assert again["reviewed"] == len(rows), "verdicts in the ledger count in later audits"
 
 
+def test_the_next_command_is_this_one_with_verdicts(audited):
+    """What the report says to run next keeps the options, so that it finds the same rows."""
+    folder, *_ = audited
+    report = json.loads((folder / "cells.assay" / "report.json").read_text(encoding="utf-8"))
+    expected = "assay audit cells.csv --label finding --id patient --verdicts cells.assay/review.csv"
+    assert report["commands"][0]["text"] == expected
+
+
 def test_own_probabilities_and_the_exit_code_for_ci(audited, tmp_path):
     folder, true, _ = audited
     probs = np.where(true == "benign", 0.97, 0.04)
@@ -142,7 +150,10 @@ BAD = {
     "unknown class": (["audit", "good.csv", "--label", "label", "--classes", "cat,cow"], "'dog'"),
     "truncated parquet": (["audit", "cut.parquet", "--label", "label"], "cut.parquet"),
     "a pickle": (["audit", "data.pkl", "--label", "label"], "pickle"),
-    "probabilities of another shape": (["audit", "good.csv", "--label", "label", "--pred-probs", "wide.npy"], "3 columns"),
+    "probabilities of another shape": (
+        ["audit", "good.csv", "--label", "label", "--pred-probs", "wide.npy"],
+        "3 columns",
+    ),
     "probabilities with NaN": (["audit", "good.csv", "--label", "label", "--pred-probs", "nan.npy"], "row"),
     "rows that do not sum to one": (["audit", "good.csv", "--label", "label", "--pred-probs", "sum.npy"], "row"),
     "permuted classes": (["audit", "good.csv", "--label", "label", "--pred-probs", "named.csv"], "bird"),

@@ -221,6 +221,9 @@ def _with(
     splits = [] if gold is not None and gold.present.any() else split_votes(votes, random_state)
     if gold is not None and gold.present.any():
         found = by_gold(model.belief_, gold)
+    elif splits and name == "next_vote":  # it is about votes, so nothing stands between
+        rows = [METHODS[name]().fit(split.seen).belief_.p[split.held.task] for split in splits]
+        found = _scored("held-out votes", np.concatenate(rows), np.concatenate([split.held.label for split in splits]))
     elif splits:
         found = by_votes(splits, [METHODS[name]().fit(split.seen).belief_.p for split in splits])
     else:

@@ -53,6 +53,7 @@ class Audit:
     review : rows to look at next; the first `n_random` are a random audit, the rest the most suspicious.
     n_random : see `review`.
     warnings : what makes the numbers doubtful.
+    words : options of the command line that name the user's own probabilities or embeddings.
     """
 
     table: LabelledTable
@@ -68,6 +69,7 @@ class Audit:
     review: npt.NDArray[np.int64]
     n_random: int
     warnings: tuple[str, ...]
+    words: tuple[str, ...]
 
     @property
     def error_rate(self) -> float:
@@ -228,6 +230,10 @@ def audit(
         review=review,
         n_random=n_random,
         warnings=tuple(warnings),
+        words=(
+            *(("--pred-probs", str(pred_probs)) if isinstance(pred_probs, Path) else ()),
+            *(("--embeddings", str(embeddings)) if isinstance(embeddings, Path) else ()),
+        ),
         **structure,
     )
 

@@ -10,7 +10,7 @@ Progress = Callable[[str, float], None]
 """Called with a step's name and the share of it that is done, from 0 to 1."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class AuditOptions:
     """How to read the data and how to audit it.
 
@@ -37,6 +37,25 @@ class AuditOptions:
     folds: int = 5
     seed: int = 0
     encoder: str | None = None
+
+    def as_words(self) -> list[str]:
+        """The options of the command line that say the same, without the label."""
+        words = []
+        for name in ("id", "text", "image", "groups", "encoder"):
+            if getattr(self, name) is not None:
+                words += [f"--{name}", getattr(self, name)]
+        if self.classes is not None:
+            words += ["--classes", ",".join(self.classes)]
+        for name in self.exclude:
+            words += ["--exclude", name]
+        for option, value, usual in (
+            ("--filter", self.filter_by, AuditOptions.filter_by),
+            ("--folds", self.folds, AuditOptions.folds),
+            ("--seed", self.seed, AuditOptions.seed),
+        ):
+            if value != usual:
+                words += [option, str(value)]
+        return words
 
 
 def default_folder(source: Path) -> Path:

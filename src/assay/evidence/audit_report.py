@@ -70,9 +70,7 @@ def facts(found: Audit) -> tuple[Fact, ...]:
     expected = float(found.probability.p_wrong_[found.confident.is_issue_].sum())
     return (
         first,
-        Fact(
-            "Rows flagged", flagged, None, "", f"{number(flagged / n, '%')} of {n:,}; about {expected:,.0f} truly wrong"
-        ),
+        Fact("Rows flagged", flagged, None, "", f"{number(flagged / n, '%')} of {n:,}; about {expected:,.0f} wrong"),
         Fact("Labels", n, None, "", f"{labels.space.n_classes} classes; {table_gap(found)}"),
         Fact(
             "Agreement of the model",
@@ -268,9 +266,7 @@ def trust(found: Audit) -> Section:
         f"({found.predictions.model}); they agree with {number(found.predictions.accuracy, '%')} of the labels."
     )
     if judged is None:
-        lead += (
-            " Until some rows are reviewed, read the chances of error as an order: a model can be sure and mistaken."
-        )
+        lead += " Until some rows are reviewed, read the chances of error as an order: a model can be sure and wrong."
     return Section("How far to trust it", lead, tuple(blocks))
 
 
@@ -280,6 +276,7 @@ def commands(found: Audit, folder: Path, original: Path) -> tuple[Command, ...]:
     again = ["assay", "audit", "TABLE" if source is None else str(source)]
     if source is None or source.is_file():
         again += ["--label", found.table.label]
+    again += [*found.options.as_words(), *found.words]
     if source is None or folder != default_folder(source):
         again += ["--out", str(folder)]
     repaired = f"{original.name.split('.')[0]}.repaired{''.join(original.suffixes)}"
@@ -290,9 +287,7 @@ def commands(found: Audit, folder: Path, original: Path) -> tuple[Command, ...]:
             f"Fill in the column verdict of {filled.name} (given, suggested, other, both, neither or skip), then run "
             "this: the probabilities are calibrated anew and the error rate gets its interval.",
         ),
-        Command(
-            _shell("assay", "ledger", "replay", folder, original, repaired), "Write the file with the accepted repairs."
-        ),
+        Command(_shell("assay", "ledger", "replay", folder, original, repaired), "Write the repaired file."),
         Command(_shell("assay", "ledger", "log", folder), "Who or what said what about which row."),
     )
 
