@@ -44,6 +44,7 @@ def test_the_page_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (["empty"], "No report at empty/report.json"),
         (["broken.json"], "Not a report"),
         (["report.json", "--out", "report.json"], "overwrite its own source"),
+        ([".", "--out", "report.json"], "overwrite its own source"),
         (["report.json", "--out", "absent/page.html"], "cannot be written to absent/page.html"),
     ],
 )

@@ -72,6 +72,10 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Abort:
         click.echo("assay: interrupted", err=True)
         sys.exit(130)
+    except click.UsageError as error:
+        told = error.ctx.command_path if error.ctx is not None else "assay"
+        click.echo(f"{told}: {error.format_message()} `{told} --help` shows how it is called.", err=True)
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -25,9 +25,10 @@ def command(source: Path, out: Path | None, open_page: bool) -> None:
     from assay.evidence.report import read_report
 
     page = render(read_report(source))
-    target = out or (source / "report.html" if source.is_dir() else source.with_suffix(".html"))
-    if target.exists() and source.exists() and target.samefile(source):
-        raise InputError(f"The page would overwrite its own source {source}: choose another --out.")
+    data = source / "report.json" if source.is_dir() else source
+    target = out or data.with_suffix(".html")
+    if target.exists() and target.samefile(data):
+        raise InputError(f"The page would overwrite its own source {data}: choose another --out.")
     try:
         write_whole(target, page)
     except OSError as error:
