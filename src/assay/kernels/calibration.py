@@ -63,6 +63,21 @@ def nll(probs: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | No
     return float(-w @ np.log(np.clip(p[np.arange(len(y)), y], 1e-12, None)))
 
 
+def cross_entropy(probs: npt.ArrayLike, shares: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
+    """Mean cross-entropy in nats to a truth that is a distribution `(n, k)`, as the answers of many people are.
+
+    Probabilities are floored at 1e-12. The entropy of the shares is the least that any belief can reach.
+    """
+    p, q = np.asarray(probs, dtype=np.float64), np.asarray(shares, dtype=np.float64)
+    if p.ndim != 2 or q.shape != p.shape:
+        raise InputError(f"Need probabilities and shares of one shape (n, k); got {p.shape} and {q.shape}.")
+    for values, what in ((p, "Probabilities"), (q, "Shares")):
+        bad = ~((values >= -1e-9) & (values <= 1 + 1e-9)).all(axis=1)
+        if bad.any():
+            raise InputError(f"{what} must lie in 0..1 without NaN.", row=int(np.flatnonzero(bad)[0]))
+    return float(-_weights(weights, len(p)) @ (q * np.log(np.clip(p, 1e-12, None))).sum(axis=1))
+
+
 def brier(probs: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
     """Mean squared distance to the outcome: over all k columns for `(n, k)`, over the event alone for `(n,)`."""
     event = np.asarray(probs).ndim == 1

@@ -100,20 +100,18 @@ def fit_mixture(totals: Floats, max_iter: int = 300, tol: float = 1e-7) -> Mixtu
     n = float(rows.often.sum())
     if not n:
         return MixtureFit(Mixture(np.full(k, 1 / k), alpha), [], True)
-    anchor = LEAN * n * (rows.often @ (rows.counts / rows.size[:, None])) / n
+    anchor = LEAN * (rows.often @ (rows.counts / rows.size[:, None])) + 1 / k  # one task more, so that no class is out
     prior = anchor / anchor.sum()
     objective: list[float] = []
     converged = False
     for _ in range(max_iter):
         belief, likelihood = _believe(rows, Mixture(prior, alpha))
-        with np.errstate(divide="ignore"):
-            lean = float(np.where(anchor > 0, anchor * np.log(prior), 0.0).sum())
-        objective.append(float(rows.often @ likelihood) + lean)
+        objective.append(float(rows.often @ likelihood + anchor @ np.log(prior)))
         converged = len(objective) > 1 and objective[-1] - objective[-2] <= tol * n
         if converged:
             break
         weight = belief * rows.often[:, None]
-        prior = (weight.sum(axis=0) + anchor) / ((1 + LEAN) * n)
+        prior = (weight.sum(axis=0) + anchor) / (n + anchor.sum())
         alpha = np.stack([_climb(rows, weight[:, z], alpha[z], z) for z in range(k)])
     return MixtureFit(Mixture(prior, alpha), objective, converged)
 
@@ -129,8 +127,7 @@ def believe(mixture: Mixture, totals: Floats) -> tuple[Floats, Floats]:
 
 
 def _believe(rows: _Rows, mixture: Mixture) -> tuple[Floats, Floats]:
-    with np.errstate(divide="ignore"):
-        logs = np.log(mixture.prior) + np.stack([rows.log_chance(alpha) for alpha in mixture.alpha], axis=1)
+    logs = np.log(mixture.prior) + np.stack([rows.log_chance(alpha) for alpha in mixture.alpha], axis=1)
     total = logsumexp(logs, axis=1)
     return np.exp(logs - total[:, None]), np.asarray(total)
 
