@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,9 @@ def test_literal_is_complete(method: Method):
     assert method.claim.strip()
     assert method.command.startswith(("assay ", "from assay"))
     assert method.status in {"stable", "experimental"}
+    assert re.fullmatch(r"[^()\d]+[^,()\d], \d{4}, [^,\s].*[^.]", method.paper), "authors, year, title"
+    assert method.arxiv is None or re.fullmatch(r"\d{4}\.\d{4,5}", method.arxiv)
+    assert all(re.fullmatch(r"[a-z]+", accepted) for accepted in method.accepts)
 
 
 @EVERY

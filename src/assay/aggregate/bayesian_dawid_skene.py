@@ -38,7 +38,7 @@ METHOD = {
     "name": "bayesian_dawid_skene",
     "title": "Bayesian Dawid-Skene",
     "paper": "Kim, Ghahramani, 2012, Bayesian Classifier Combination",
-    "arxiv": "1206.1831",
+    "arxiv": None,
     "accepts": ["votes"],
     "gives": ["soft", "belief deviations", "worker confusion matrices with intervals"],
     "command": "assay aggregate VOTES --method bayesian_dawid_skene",

@@ -34,7 +34,7 @@ from assay.labels.votes import Column, code_ids
 METHOD = {
     "name": "bradley_terry",
     "title": "Bradley-Terry with noisy workers",
-    "paper": "Bugakova, Fedorova, Gusev, Drutsa 2019, Aggregation of pairwise comparisons with reduction of biases",
+    "paper": "Bugakova, Fedorova, Gusev, Drutsa, 2019, Aggregation of pairwise comparisons with reduction of biases",
     "arxiv": "1906.03711",
     "accepts": ["preferences"],
     "gives": ["scores", "ranking", "worker evidence"],

@@ -44,7 +44,7 @@ from assay.labels.votes import Votes
 METHOD = {
     "name": "correlated_sources",
     "title": "Machines as workers",
-    "paper": "Ratner, De Sa, Wu, Selsam, Re 2016, Data programming: Creating large training sets, quickly",
+    "paper": "Ratner, De Sa, Wu, Selsam, Re, 2016, Data programming: Creating large training sets, quickly",
     "arxiv": "1605.07723",
     "accepts": ["votes", "hard"],
     "gives": ["soft", "source evidence", "dependence of pairs"],

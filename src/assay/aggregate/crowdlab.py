@@ -35,7 +35,8 @@ from assay.labels.votes import Votes
 METHOD = {
     "name": "crowdlab",
     "title": "CROWDLAB",
-    "paper": "Goh, Tkachenko, Mueller 2022, CROWDLAB: Supervised learning to infer consensus labels and quality scores",
+    "paper": "Goh, Tkachenko, Mueller, 2022, CROWDLAB: Supervised learning to infer consensus labels and quality "
+    "scores for data with multiple annotators",
     "arxiv": "2210.06812",
     "accepts": ["votes", "soft"],
     "gives": ["soft", "hard", "vote quality", "worker evidence"],

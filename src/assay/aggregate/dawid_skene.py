@@ -33,7 +33,7 @@ METHOD = {
     "name": "dawid_skene",
     "title": "Dawid-Skene",
     "paper": "Dawid, Skene, 1979, Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm",
-    "arxiv": "2212.09409",
+    "arxiv": None,
     "accepts": ["votes"],
     "gives": ["soft", "worker confusion", "task evidence"],
     "command": "assay aggregate VOTES --method dawid_skene",

@@ -4,7 +4,7 @@ Give it numbers (or votes on an ordered scale). A rater who always says 20 more,
 careless is corrected or counted less; with `dof`, a single slip counts less than the rater's other ratings. Every
 estimate has a standard deviation.
 
-Paper: Raykar, Yu, Zhao, Valadez, Florin, Bogoni, Moy 2010, "Learning from crowds", JMLR 11, section 5 (regression).
+Paper: Raykar, Yu, Zhao, Valadez, Florin, Bogoni, Moy, 2010, "Learning from crowds", JMLR 11, section 5 (regression).
 
     rating = gain[worker] * truth[task] + offset[worker] + noise,   noise ~ Student(dof) / sqrt(precision[worker])
     truth ~ Normal(centre, spread),  gain ~ Normal(1, .),  offset ~ Normal(0, .),  precision ~ Gamma
@@ -52,7 +52,7 @@ from assay.labels.votes import Votes
 METHOD = {
     "name": "numeric",
     "title": "Numbers and ordered scales",
-    "paper": "Raykar, Yu, Zhao, Valadez, Florin, Bogoni, Moy 2010, Learning from crowds",
+    "paper": "Raykar, Yu, Zhao, Valadez, Florin, Bogoni, Moy, 2010, Learning from crowds",
     "arxiv": None,
     "accepts": ["ratings", "votes"],
     "gives": ["numbers", "soft", "rater evidence"],

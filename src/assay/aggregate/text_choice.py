@@ -35,7 +35,7 @@ from assay.labels.votes import Column, code_ids
 METHOD = {
     "name": "text_choice",
     "title": "Text and sequence choice",
-    "paper": "Fiscus 1997, A post-processing system to yield reduced word error rates: ROVER",
+    "paper": "Fiscus, 1997, A post-processing system to yield reduced word error rates: ROVER",
     "arxiv": None,
     "accepts": ["texts"],
     "gives": ["texts", "worker evidence"],

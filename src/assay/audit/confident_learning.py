@@ -41,11 +41,11 @@ __all__ = ["FILTERS", "METHOD", "ConfidentLearning"]
 METHOD = {
     "name": "confident_learning",
     "title": "Confident learning",
-    "paper": "Northcutt, Athalye, Mueller, 2021, Pervasive Label Errors in Test Sets Destabilize ML Benchmarks",
-    "arxiv": "2103.14749",
+    "paper": "Northcutt, Jiang, Chuang, 2021, Confident Learning: Estimating Uncertainty in Dataset Labels",
+    "arxiv": "1911.00068",
     "accepts": ["hard"],
     "gives": ["suspects", "noise matrix", "error rate"],
-    "command": "assay audit TABLE --label COLUMN",
+    "command": "assay audit TABLE --label COL",
     "claim": "Pruning by noise rate finds flipped labels with a higher F1 than disagreement with the argmax.",
     "status": "stable",
 }

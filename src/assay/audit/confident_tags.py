@@ -40,7 +40,8 @@ from assay.labels.tags import Tags
 METHOD = {
     "name": "confident_tags",
     "title": "Confident learning for tags",
-    "paper": "Thyagarajan et al., 2022, Identifying Incorrect Annotations in Multi-Label Classification Data",
+    "paper": "Thyagarajan, Snorrason, Northcutt, Mueller, 2022, Identifying Incorrect Annotations in Multi-Label "
+    "Classification Data",
     "arxiv": "2211.13895",
     "accepts": ["tags"],
     "gives": ["suspect tags", "noise rates of each tag", "row scores"],

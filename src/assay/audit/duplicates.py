@@ -3,7 +3,7 @@
 Rows are grouped when they are equal (text up to case, width and spaces), or, with method "near", when they lie closer
 together than chance explains. Groups whose labels differ are conflicts; the rows against the majority are suspects.
 
-Paper: Facco, d'Errico, Rodriguez, Laio (2017), Estimating the intrinsic dimension of datasets by a minimal neighborhood
+Paper: Facco, d'Errico, Rodriguez, Laio, 2017, Estimating the intrinsic dimension of datasets by a minimal neighborhood
 information (the law of neighbour distances; the use for duplicates is ours). Where rows are locally uniform in D
 dimensions and r_j is the distance to the j-th neighbour, (r_j / r_k)^D is the j-th smallest of k - 1 uniform numbers:
 
@@ -37,7 +37,7 @@ from assay.labels.checks import as_integers, as_mask, same_length
 METHOD = {
     "name": "duplicates",
     "title": "Duplicates with conflicting labels",
-    "paper": "Facco, d'Errico, Rodriguez, Laio (2017), Estimating the intrinsic dimension of datasets by a minimal "
+    "paper": "Facco, d'Errico, Rodriguez, Laio, 2017, Estimating the intrinsic dimension of datasets by a minimal "
     "neighborhood information",
     "arxiv": "1803.06992",
     "accepts": ["hard"],

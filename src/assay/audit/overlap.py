@@ -36,7 +36,7 @@ from assay.labels.checks import as_integers, as_mask
 METHOD = {
     "name": "overlap",
     "title": "Overlapping classes",
-    "paper": "Northcutt, Jiang, Chuang (2021), Confident Learning: Estimating Uncertainty in Dataset Labels",
+    "paper": "Northcutt, Jiang, Chuang, 2021, Confident Learning: Estimating Uncertainty in Dataset Labels",
     "arxiv": "1911.00068",
     "accepts": ["hard"],
     "gives": ["class pairs", "class health"],

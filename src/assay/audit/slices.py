@@ -42,9 +42,9 @@ from assay.labels.checks import as_reals, same_length
 METHOD = {
     "name": "slices",
     "title": "Slices where errors gather",
-    "paper": "Chung, Kraska, Polyzotis, Tae, Whang (2019), Slice Finder: Automated Data Slicing for Model Validation",
+    "paper": "Chung, Kraska, Polyzotis, Tae, Whang, 2019, Slice Finder: Automated Data Slicing for Model Validation",
     "arxiv": "1807.06068",
-    "accepts": ["belief"],
+    "accepts": ["soft"],
     "gives": ["slices"],
     "command": "from assay.audit.slices import Slices",
     "claim": "Finds planted slices, and on shuffled suspicions finds any in at most 5 % of data sets.",

@@ -38,11 +38,11 @@ from assay.labels.checks import as_integers, as_reals, same_length
 METHOD = {
     "name": "stability",
     "title": "Benchmark stability",
-    "paper": "Northcutt et al. (2021), Pervasive Label Errors in Test Sets Destabilize Machine Learning Benchmarks",
+    "paper": "Northcutt, Athalye, Mueller, 2021, Pervasive Label Errors in Test Sets Destabilize ML Benchmarks",
     "arxiv": "2103.14749",
     "accepts": ["hard", "soft"],
     "gives": ["ranking", "crossover prevalence"],
-    "command": "assay stability predictions.csv --given label --corrected corrected",
+    "command": "assay stability TABLE --given COL --corrected COL",
     "claim": "The interval of the crossover prevalence holds the true one in at least 95 % of planted benchmarks.",
     "status": "stable",
 }
