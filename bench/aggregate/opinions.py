@@ -49,8 +49,8 @@ def main(scale: str) -> None:
             rows.append(
                 ResultRow(
                     case=f"CIFAR-10H, {n_votes} votes foretell the others; beside {name}", metric="log-loss",
-                    unit="nats", ours=value, command=command, interval=(low, high), seeds=seeds, rival=float(np.mean(rival)),
-                    rival_name=name, limit=float(np.mean(floor)), versions=versions,
+                    ours=value, interval=(low, high), unit="nats", command=command, seeds=seeds,
+                    rival=float(np.mean(rival)), rival_name=name, limit=float(np.mean(floor)), versions=versions,
                 )
             )  # fmt: skip
             print(rows[-1].case, f"{value:.4f}", f"rival {np.mean(rival):.4f}", f"limit {np.mean(floor):.4f}")

@@ -7,6 +7,7 @@ import pytest
 from scipy import optimize
 
 from assay.errors import InputError
+from assay.kernels.calibration import cross_entropy
 from assay.kernels.soft_means import temper
 from assay.kernels.vote_scores import (
     LEAN,
@@ -156,3 +157,14 @@ def test_held_out_is_one_vote_a_task_in_any_order_and_fair():
     for seed in range(400):
         counts += held_out(Cast(np.zeros(4, int), np.zeros(4, int), np.array([0, 0, 0, 1])), 1, seed)
     assert counts[3] == pytest.approx(100, abs=35)  # a vote, not a class, is drawn
+
+
+def test_cross_entropy_by_a_loop():
+    p, q = np.array([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5]]), np.array([[1.0, 0.0, 0.0], [0.1, 0.1, 0.8]])
+    rows = [-sum(b * np.log(max(a, 1e-12)) for a, b in zip(x, y, strict=True)) for x, y in zip(p, q, strict=True)]
+    assert cross_entropy(p, q) == pytest.approx(np.mean(rows))
+    assert cross_entropy(p, q, [1, 3]) == pytest.approx((rows[0] + 3 * rows[1]) / 4)
+    with pytest.raises(InputError, match="one shape"):
+        cross_entropy(p, q[:, :2])
+    with pytest.raises(InputError, match=r"Shares .*row: 1"):
+        cross_entropy(p, [[1, 0, 0], [2, -1, 0]])

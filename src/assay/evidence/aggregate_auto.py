@@ -48,7 +48,7 @@ NEXT_VOTE = 0.1
 ENOUGH = 2_000  # held-out votes; where tasks are fewer, other votes on them are held out in further rounds
 ROUNDS = 5  # at most
 PRIOR = 10.0  # held-out votes that speak for equal weights
-LARGEST = 50_000  # tasks on which weights and temperatures are learned
+LARGEST = 200_000  # tasks on which weights and temperatures are learned
 UNEVEN, ALIKE, FEW = 0.5, 0.2, 30  # see `selected`
 
 

@@ -20,7 +20,7 @@ from scipy.special import digamma, gammaln, logsumexp
 Floats = npt.NDArray[np.float64]
 ALIKE = 10.0  # largest sum of alpha[z]
 LEAN = 0.5  # how much the prior leans on the vote shares: 0.5 tasks for each task
-START = 3.0, 0.3  # alpha of the class itself and of the others before the first step
+START = 3.0, 1.0  # alpha of the class itself, and of all others together, before the first step
 STEPS = 5  # fixed-point steps for alpha in one step of EM
 
 
@@ -95,7 +95,7 @@ def fit_mixture(totals: Floats, max_iter: int = 300, tol: float = 1e-7) -> Mixtu
     tol : gain of the objective, a task, below which the ascent ends.
     """
     k = totals.shape[1]
-    alpha = np.full((k, k), START[1]) + (START[0] - START[1]) * np.eye(k)
+    alpha = np.where(np.eye(k, dtype=bool), START[0], START[1] / max(k - 1, 1))
     rows = _Rows(totals[totals.sum(axis=1) > 0])
     n = float(rows.often.sum())
     if not n:

@@ -71,15 +71,24 @@ class Answers:
     """
 
     def __init__(self, seen: Cast, belief: Belief, n_workers: int) -> None:
-        k = belief.shape[1]
-        weight = np.ones(len(seen.task)) if seen.weight is None else np.asarray(seen.weight, dtype=np.float64)
-        mass = belief[seen.task] * weight[:, None]
-        self._k = k
-        self._pairs, pair = np.unique(seen.worker.astype(np.int64) * k + seen.label, return_inverse=True)
-        self._said = _sums(pair.reshape(-1), mass, len(self._pairs))
-        self._total = _sums(seen.worker, mass, n_workers)
-        everyone = _sums(seen.label, mass, k) + 0.1
+        self._k = belief.shape[1]
+        self._seen, self._n_workers = seen, n_workers
+        key = seen.worker.astype(np.int64) * self._k + seen.label
+        self._pairs, pair = np.unique(key, return_inverse=True)
+        self._pair = pair.reshape(-1)
+        self.learn(belief)
+
+    def learn(self, belief: Belief) -> Answers:
+        """Forget the beliefs and learn from others (n, k) about the same votes."""
+        seen, worker = self._seen, self._pairs // self._k
+        mass = belief[seen.task].astype(np.float64)
+        if seen.weight is not None:
+            mass *= np.asarray(seen.weight, dtype=np.float64)[:, None]
+        self._said = _sums(self._pair, mass, len(self._pairs))
+        self._total = _sums(worker, self._said, self._n_workers)
+        everyone = _sums(self._pairs % self._k, self._said, self._k) + 0.1
         self._average = everyone / everyone.sum(axis=0)
+        return self
 
     def chance(self, votes: Cast, belief: Belief) -> Floats:
         """Probability (h,) of each of `votes`, given beliefs (n, k) formed without them."""
@@ -106,7 +115,9 @@ def chances(seen: Cast, held: Cast, belief: Belief, n_workers: int) -> Floats:
 
 def tempered_chances(seen: Cast, held: Cast, belief: Belief, n_workers: int) -> Floats:
     """As `chances`, with the belief at each of `TEMPERATURES` (t, h)."""
-    return np.stack([chances(seen, held, temper(belief, t), n_workers) for t in TEMPERATURES])
+    answers = Answers(seen, belief, n_workers)
+    warmed = (temper(belief, t) for t in TEMPERATURES)
+    return np.stack([np.maximum(answers.learn(warm).chance(held, warm), FLOOR) for warm in warmed])
 
 
 def best_temperature(by_temperature: Floats) -> int:
@@ -124,7 +135,7 @@ def stack(by_method: Floats, prior: float = 10.0, steps: int = 300) -> Floats:
     ----------
     by_method : (h, m) probability of each held-out vote by each method; none is 0.
     prior : votes that speak for equal weights, so that few held-out votes choose nobody.
-    steps : steps of EM; the score is concave in the weights.
+    steps : most steps of EM; the score is concave in the weights.
     """
     p = np.asarray(by_method, dtype=np.float64)
     if p.ndim != 2 or not p.shape[1] or not (p > 0).all():
@@ -133,9 +144,12 @@ def stack(by_method: Floats, prior: float = 10.0, steps: int = 300) -> Floats:
     if not len(p):
         return w
     for _ in range(steps):
-        share = p * w
-        w = (share / share.sum(axis=1, keepdims=True)).sum(axis=0) + prior / p.shape[1]
-        w /= w.sum()
+        # Each vote is shared among the methods by how probable they made it: columns sum p * w / (p @ w).
+        new = w * (p.T @ (1 / (p @ w))) + prior / p.shape[1]
+        new /= new.sum()
+        if np.abs(new - w).max() < 1e-7:
+            return new
+        w = new
     return w
 
 
