@@ -145,7 +145,7 @@ def stack(by_method: Floats, prior: float = 10.0, steps: int = 300) -> Floats:
         return w
     for _ in range(steps):
         # Each vote is shared among the methods by how probable they made it: columns sum p * w / (p @ w).
-        new = w * (p.T @ (1 / (p @ w))) + prior / p.shape[1]
+        new: Floats = w * (p.T @ (1 / (p @ w))) + prior / p.shape[1]
         new /= new.sum()
         if np.abs(new - w).max() < 1e-7:
             return new
