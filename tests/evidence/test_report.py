@@ -1,6 +1,7 @@
 """Reports: JSON and back, numbers as shown, rows as shown, a page that hostile text cannot enter."""
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -261,12 +262,10 @@ def test_a_failed_write_leaves_the_old_report(tmp_path: Path, monkeypatch: pytes
     path = write_report(Report("old", "old"), tmp_path)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
 
-    def full(self: Path, data: bytes) -> int:
-        with self.open("wb") as stream:
-            stream.write(data[:10])
+    def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_report(Report("new", "new"), path.parent)
     monkeypatch.undo()

@@ -21,7 +21,7 @@ def command(source: Path, out: Path | None, open_page: bool) -> None:
       assay report digits-report
       assay report digits-report/report.json --out for-the-board.html --open
     """
-    from assay.evidence.page import render, write_whole
+    from assay.evidence.page import render, write_text
     from assay.evidence.report import read_report
 
     page = render(read_report(source))
@@ -30,7 +30,7 @@ def command(source: Path, out: Path | None, open_page: bool) -> None:
     if target.exists() and target.samefile(data):
         raise InputError(f"The page would overwrite its own source {data}: choose another --out.")
     try:
-        write_whole(target, page)
+        write_text(target, page)
     except OSError as error:
         raise InputError(f"The page cannot be written to {target}: {error.strerror}.") from None
     click.echo(target)

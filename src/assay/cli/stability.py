@@ -55,14 +55,14 @@ def command(
     found = Stability(n_bootstrap=resamples, random_state=seed).fit(*labels, said, status)
     if left_out:
         click.echo(f"Not taken for models: {', '.join(left_out)} (choose with --models).", err=True)
+    text = json.dumps(numbers(found), indent=1, ensure_ascii=False)
     if out is not None:
-        from assay.labels.formats.files import replacing
+        from assay.labels.formats.files import write_bytes
 
         out.mkdir(parents=True, exist_ok=True)
-        with replacing(out / "stability.json") as file:
-            file.write((json.dumps(numbers(found), indent=1, ensure_ascii=False) + "\n").encode())
+        write_bytes(out / "stability.json", f"{text}\n".encode())
     if as_json:
-        click.echo(json.dumps(numbers(found), indent=1, ensure_ascii=False))
+        click.echo(text)
     elif sys.stdout.isatty():
         show(found)
     else:

@@ -16,11 +16,11 @@ from assay.evidence.aggregate_purchases import purchases
 from assay.evidence.aggregate_report import build
 from assay.evidence.aggregate_run import Aggregation
 from assay.evidence.aggregate_votes import VoteSource
-from assay.evidence.audit_files import as_csv, write_bytes
+from assay.evidence.audit_files import as_csv
 from assay.evidence.page import write_report
 from assay.evidence.report import read_report
 from assay.labels.beliefs import TOP, write_beliefs
-from assay.labels.formats import columnar
+from assay.labels.formats import columnar, files
 
 
 def check_folder(source: VoteSource, folder: Path) -> None:
@@ -40,11 +40,11 @@ def save(
     check_folder(source, folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_beliefs(folder / "beliefs.parquet", source.votes.task_ids, found.belief)
-    write_bytes(folder / "workers.csv", as_csv(workers(source, found)))
-    write_bytes(folder / "tasks.csv", as_csv(tasks(source, found)))
+    files.write_bytes(folder / "workers.csv", as_csv(workers(source, found)))
+    files.write_bytes(folder / "tasks.csv", as_csv(tasks(source, found)))
     bought = purchases(source, found, price or 1.0)
     if bought is not None:
-        write_bytes(folder / "purchases.csv", as_csv(bought))
+        files.write_bytes(folder / "purchases.csv", as_csv(bought))
     if source.contents is not None:
         columnar.write(labelled(source, found), folder / "labelled.parquet")
     time = datetime.now(UTC).isoformat(timespec="seconds")

@@ -43,11 +43,11 @@ def save(found: Audit, folder: Path, command: str = "") -> Path:
     report = build(found, folder, original, {"command": command, "time": time})
     folder.mkdir(parents=True, exist_ok=True)
     if listed is not None:
-        write_bytes(original, listed)
+        files.write_bytes(original, listed)
     enter(found, folder, original)
     keep(found.predictions, folder)
-    write_bytes(folder / "issues.csv", as_csv(found.issues()))
-    write_bytes(folder / "review.csv", as_csv(to_review(found)))
+    files.write_bytes(folder / "issues.csv", as_csv(found.issues()))
+    files.write_bytes(folder / "review.csv", as_csv(to_review(found)))
     return write_report(report, folder)
 
 
@@ -149,12 +149,6 @@ def as_csv(columns: dict[str, Any]) -> bytes:
     for cells in zip(*(plain(values) for values in columns.values()), strict=True):
         writer.writerow([guard_cell(cell) for cell in cells])
     return text.getvalue().encode()
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file, beside and renamed."""
-    with files.replacing(path) as raw:
-        raw.write(content)
 
 
 def plain(values: Any) -> list[Any]:

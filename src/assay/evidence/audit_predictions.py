@@ -219,8 +219,7 @@ def keep(found: Predictions, folder: Path) -> None:
         np.save(out, found.pred_probs, allow_pickle=False)
         out.flush()
         about["sha256"] = files.digest(Path(out.name))
-    with files.replacing(folder / "predictions.json") as out:
-        out.write(json.dumps(about, indent=1).encode())
+    files.write_bytes(folder / "predictions.json", json.dumps(about, indent=1).encode())
 
 
 def load(folder: Path | None, key: str) -> Predictions | None:

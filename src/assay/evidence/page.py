@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from assay.evidence.draw import svg
@@ -10,6 +9,7 @@ from assay.evidence.figures import Figure
 from assay.evidence.report import Fact, Report, to_json
 from assay.evidence.rows import Card
 from assay.evidence.shown import number, short, visible
+from assay.labels.formats import files
 
 _LINE = 1_000  # characters of a title, a note, a cell; the texts of rows are shown whole
 
@@ -71,17 +71,11 @@ def write_report(report: Report, folder: Path) -> Path:
     """Write `report.json` and `report.html` into `folder`, beside the targets first; returns the path of the page."""
     page, data = render(report), to_json(report)
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "report.json", data)
-    return write_whole(folder / "report.html", page)
+    write_text(folder / "report.json", data)
+    write_text(folder / "report.html", page)
+    return folder / "report.html"
 
 
-def write_whole(path: Path, text: str) -> Path:
-    """Write a text file so that a reader sees the old one or the new one, never a part."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # A lone surrogate is no text: it becomes a question mark rather than an error after all the work.
-        beside.write_bytes(text.encode("utf-8", errors="replace"))
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole. A lone surrogate becomes a question mark: no error after all the work."""
+    files.write_bytes(path, text.encode("utf-8", errors="replace"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from assay.errors import InputError
+from assay.labels.formats import files
 
 
 def versions_of(*packages: str) -> dict[str, str]:
@@ -67,12 +67,10 @@ class ResultRow:
 
 
 def write_results(path: Path, rows: Iterable[ResultRow]) -> None:
-    """Write rows as JSON, beside the target first and then renamed over it."""
+    """Write rows as JSON, beside `path` first and then renamed over it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False) + "\n"
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    files.write_bytes(path, text.encode())
 
 
 def read_results(path: Path) -> list[ResultRow]:

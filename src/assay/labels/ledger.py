@@ -25,7 +25,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -237,23 +236,20 @@ class Ledger(History):
             )
         changes = self.current(at)
         key = hashlib.sha256(to_json(sorted(changes.items())).encode()).hexdigest()
-        beside = target.with_name(f".{os.getpid()}.{target.name}")  # keeps the suffix, which tells the form
         try:
-            rewrite_labels(original, beside, dataset.column, changes)
-            repaired = file_digest(beside)
-            for event in self._events(kind="dataset"):
-                if event.evidence.get("changes") == key and event.evidence["repaired"] != repaired:
-                    raise InputError(
-                        f"The replay gives SHA-256 {repaired}, but event {event.id} recorded "
-                        f"{event.evidence['repaired']} for the same changes: another release may have written it."
-                    )
-            if target.exists() and file_digest(target) != repaired:
-                raise InputError(f"{target} is there already with other bytes: remove it, or name another target.")
-            beside.replace(target)
+            with files.beside(target) as beside:
+                rewrite_labels(original, beside, dataset.column, changes)
+                repaired = file_digest(beside)
+                for event in self._events(kind="dataset"):
+                    if event.evidence.get("changes") == key and event.evidence["repaired"] != repaired:
+                        raise InputError(
+                            f"The replay gives SHA-256 {repaired}, but event {event.id} recorded "
+                            f"{event.evidence['repaired']} for the same changes: another release may have written it."
+                        )
+                if target.exists() and file_digest(target) != repaired:
+                    raise InputError(f"{target} is there already with other bytes: remove it, or name another target.")
         except OSError as error:
             raise InputError(f"{target} cannot be written: {error.strerror}.") from error
-        finally:
-            beside.unlink(missing_ok=True)
         if record_as is not None:
             evidence = {**dataset.evidence, "repaired": repaired, "changes": key}
             self.append([Event("dataset", record_as, "human", evidence=evidence)])

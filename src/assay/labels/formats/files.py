@@ -100,33 +100,41 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[IO[bytes]]:
-    """Write beside `target`, and rename over it only if all went well; a `.gz` name compresses, the same every time."""
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
+def beside(target: Path) -> Iterator[Path]:
+    """A path beside `target` to write to; the file there is renamed over `target` only if all went well."""
+    path = target.with_name(f".{os.getpid()}.{target.name}")  # keeps the suffix, which tells the form
     try:
-        with beside.open("wb") as raw:
-            if is_gzip(target):
-                with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as stream:
-                    yield cast("IO[bytes]", stream)
-            else:
-                yield raw
-            raw.flush()
-            os.fsync(raw.fileno())
-        beside.replace(target)
+        yield path
+        path.replace(target)
     finally:
-        beside.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[IO[bytes]]:
+    """Bytes that become `target` only if all went well; a `.gz` name compresses, the same every time."""
+    with beside(target) as path, path.open("wb") as raw:
+        if is_gzip(target):
+            with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as stream:
+                yield cast("IO[bytes]", stream)
+        else:
+            yield raw
+        raw.flush()
+        os.fsync(raw.fileno())
+
+
+def write_bytes(target: Path, content: bytes) -> None:
+    """Write a whole file so that a reader sees the old one or the new one, never a part."""
+    with replacing(target) as stream:
+        stream.write(content)
 
 
 def copy(source: Path, target: Path) -> None:
     """Copy the very bytes, beside first; copying a file onto itself does nothing."""
     if target.exists() and target.samefile(source):
         return
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        shutil.copyfile(source, beside)
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
+    with beside(target) as path:
+        shutil.copyfile(source, path)
 
 
 def digest(path: Path) -> str:
