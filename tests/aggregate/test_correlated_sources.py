@@ -236,7 +236,7 @@ def test_odd_inputs():
     with pytest.raises(InputError, match="smoothing"):
         CorrelatedSources(smoothing=0).fit(panel(n=5)[1])
     with pytest.raises(InputError, match="ties"):
-        CorrelatedSources(ties="first").fit(panel(n=5)[1])
+        CorrelatedSources(ties="first").fit(panel(n=5)[1]).predict(panel(n=5)[1])
     with pytest.raises(InputError, match="gold has 1 rows"):
         CorrelatedSources().fit(panel(n=5)[1], Hard(space, [0]))
     many = Votes(space, [0], [0], [0], np.arange(1), np.arange(10_000))

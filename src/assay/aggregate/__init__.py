@@ -17,7 +17,8 @@ from sklearn.base import BaseEstimator
 from assay.errors import InputError
 from assay.kernels.blocks import Backend, fold
 from assay.kernels.vote_em import FLOOR, ExpectedVotes, Scale, TaskVotes, VoteModel, ascend, beliefs
-from assay.kernels.vote_table import VoteTable, count_codes, vote_table
+from assay.kernels.vote_order import worker_codes
+from assay.kernels.vote_table import UNKNOWN, VoteTable, count_codes, vote_table
 from assay.labels import Hard, Soft, Space, Votes
 
 Block = Votes | tuple[Votes, Hard | None]
@@ -42,23 +43,19 @@ def gold_codes(votes: Votes, gold: Hard | None) -> npt.NDArray[np.int32]:
     `gold` has one row a task, in the order of `votes.task_ids`; rows without a label are tasks to be found out.
     """
     if gold is None:
-        return np.empty(0, dtype=np.int32)
-    votes.space.require(gold.space)
-    if gold.n_rows != votes.n_rows:
-        raise InputError(
-            f"gold has {gold.n_rows} rows for {votes.n_rows} tasks: give one row a task in the order of "
-            "votes.task_ids, without a label where the class is not known."
-        )
+        return UNKNOWN
+    require_tasks(votes, gold, "gold")
     return np.where(gold.present, gold.y, NO_GOLD).astype(np.int32)
 
 
-def worker_codes(known: npt.NDArray[Any], ids: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """For each of `ids` (m,) its place in `known` (w,), or w when it is not there: the place of the average worker."""
-    if not len(known) or not len(ids) or (known.dtype.kind == "U") != (ids.dtype.kind == "U"):
-        return np.full(len(ids), len(known), dtype=np.int64)
-    order = np.argsort(known, kind="stable")
-    at = order[np.minimum(np.searchsorted(known, ids, sorter=order), len(known) - 1)]
-    return np.where(known[at] == ids, at, len(known))
+def require_tasks(votes: Votes, said: Hard | Soft, what: str) -> None:
+    """Raise unless `said` is of the space of the votes and has one row a task."""
+    votes.space.require(said.space)
+    if said.n_rows != votes.n_rows:
+        raise InputError(
+            f"{what} has {said.n_rows} rows for {votes.n_rows} tasks: give one row a task in the order of "
+            "votes.task_ids, without a label where nothing is known."
+        )
 
 
 def top_class(p: npt.NDArray[np.floating[Any]], ties: Ties = "lowest", random_state: int = 0) -> npt.NDArray[np.int32]:
@@ -81,10 +78,11 @@ def task_evidence(votes: Votes, p: npt.NDArray[np.floating[Any]]) -> dict[str, n
 
     `p` (n, k) is the belief. The columns are `task`, `n_votes`, `entropy`, `margin` and `top`, a code of the space.
     """
-    return _evidence(votes.task_ids, count_codes(votes.task, votes.n_rows), p)
+    return evidence_of(votes.task_ids, count_codes(votes.task, votes.n_rows), p)
 
 
-def _evidence(task_ids: npt.NDArray[Any], n_votes: npt.NDArray[np.int64], p: npt.NDArray[Any]) -> dict[str, Any]:
+def evidence_of(task_ids: npt.NDArray[Any], n_votes: npt.NDArray[np.int64], p: npt.NDArray[Any]) -> dict[str, Any]:
+    """As `task_evidence`, for who holds no votes: ids (n,), counts (n,) and beliefs (n, k)."""
     n, k = p.shape
     entropy, margin, top = np.empty(n), np.empty(n), np.empty(n, dtype=np.int32)
     for start in range(0, n, ROWS):  # so that no second copy of the beliefs is held
@@ -240,7 +238,7 @@ class LearnedWorkers(BaseEstimator):  # type: ignore[misc]
         """One row a task: id, number of votes, entropy and margin of the belief, most probable class."""
         if not hasattr(self, "belief_"):
             raise InputError("Evidence about tasks is kept by `fit` alone: after `fit_blocks` ask `predict_proba`.")
-        return _evidence(*self._tasks, self.belief_.p)
+        return evidence_of(*self._tasks, self.belief_.p)
 
     def _ascend(
         self,

@@ -27,11 +27,11 @@ import numpy.typing as npt
 from scipy.special import betaincinv, gammaln, logsumexp, polygamma, psi
 from sklearn.base import BaseEstimator
 
-from assay.aggregate import Ties, gold_codes, table_of, task_evidence, top_class, worker_codes
+from assay.aggregate import Ties, gold_codes, table_of, task_evidence, top_class
 from assay.errors import InputError
 from assay.kernels.vote_bayes import belief_spread
 from assay.kernels.vote_em import ExpectedVotes, Scale, TaskVotes, VoteModel, beliefs
-from assay.kernels.vote_order import rank, ranked_table
+from assay.kernels.vote_order import rank, ranked_table, worker_codes
 from assay.labels import Hard, Soft, Votes
 
 METHOD = {
@@ -100,7 +100,7 @@ def fit_posterior(
 ) -> BayesFit:
     """Coordinate ascent on the evidence bound from vote shares, until an iteration gains less than `tol` a vote."""
     table, k = block.table, block.table.n_classes
-    weight = np.ones(table.n_votes) if table.weight is None else table.weight.astype(np.float64)
+    weight = table.weight_per_vote()
     most = np.bincount(table.worker, weight, table.n_workers).max(initial=0.0)
     scale = Scale.for_size(table.n_tasks, float(weight.sum()), float(most))
     counted = table.per_task() > 0

@@ -26,17 +26,19 @@ families and softens the belief, which is what keeps it from the over-confidence
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 from sklearn.base import BaseEstimator
 
+from assay.aggregate import Ties, gold_codes, table_of, task_evidence, top_class
 from assay.errors import InputError
 from assay.kernels.source_pairs import Pairs, compare, find_families, pair_counts, vote_shares
-from assay.kernels.vote_families import UNKNOWN, Tree, by_family, tree_expect
-from assay.kernels.vote_table import VoteTable, vote_table
+from assay.kernels.vote_families import Tree, by_family, tree_expect
+from assay.kernels.vote_order import worker_codes
+from assay.kernels.vote_table import VoteTable
 from assay.labels.hard import Hard
 from assay.labels.soft import Soft
 from assay.labels.votes import Votes
@@ -68,8 +70,7 @@ class CorrelatedSources(BaseEstimator):  # type: ignore[misc]
     background : whether to measure, and allow for, errors that all families share.
     smoothing : votes that each row of a confusion is smoothed by.
     max_iter, tol : EM stops when its objective rises by less than `tol` a task.
-    ties : "lowest" code or a "random" draw among tied classes in `predict`.
-    random_state : seed of that draw.
+    ties, random_state : what `predict` does when classes tie ("lowest" code or "seeded" draw), and its seed.
 
     Attributes
     ----------
@@ -102,7 +103,7 @@ class CorrelatedSources(BaseEstimator):  # type: ignore[misc]
         smoothing: float = 2.0,
         max_iter: int = 500,
         tol: float = 1e-6,
-        ties: Literal["lowest", "random"] = "lowest",
+        ties: Ties = "lowest",
         random_state: int = 0,
     ) -> None:
         self.families = families
@@ -115,10 +116,9 @@ class CorrelatedSources(BaseEstimator):  # type: ignore[misc]
 
     def fit(self, votes: Votes, gold: Hard | None = None) -> Self:
         """Learn families, sources and the truth; `gold` holds the known truth of some of the n tasks."""
-        self._check(votes, gold)
-        self.space_, self.task_ids_, self.worker_ids_ = votes.space, votes.task_ids, votes.worker_ids
-        table = _table(votes)
-        known = UNKNOWN if gold is None else np.where(gold.present, gold.y, -1).astype(np.int32)
+        self._check(votes)
+        self.space_, self.worker_ids_ = votes.space, votes.worker_ids
+        table, known = table_of(votes), gold_codes(votes, gold)
         self.family_ = self._families(votes, table)
         table = by_family(table, self.family_)
         self._em(table, known)
@@ -130,9 +130,9 @@ class CorrelatedSources(BaseEstimator):  # type: ignore[misc]
         self.overlap_ = np.where(related, self.pairs_.overlap(), self.background_)
         np.fill_diagonal(self.overlap_, 0)
         self.belief_ = Soft(votes.space, tree_expect(table, self._tree, self.background_, known)[0])
-        weight = np.ones(table.n_votes) if table.weight is None else table.weight.astype(np.float64)
+        weight = table.weight_per_vote()
         share = vote_shares(table, self.overlap_) * weight
-        self.n_votes_ = table.per_task()
+        self._evidence = task_evidence(votes, self.belief_.p)
         self.effective_votes_ = np.bincount(table.task(), share, minlength=table.n_tasks)
         self._counts = np.bincount(table.worker, weight, minlength=table.n_workers)
         self._added = np.bincount(table.worker, share, minlength=table.n_workers)
@@ -141,26 +141,21 @@ class CorrelatedSources(BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, votes: Votes) -> Floats:
         """Belief (n', k) for new tasks; sources are matched by id, an unknown one is an average source on its own."""
         self.space_.require(votes.space)
-        where = {name: i for i, name in enumerate(self.worker_ids_.tolist())}
-        at = np.array([where.get(name, -1) for name in votes.worker_ids.tolist()], dtype=np.int64)
-        new = np.flatnonzero(at < 0)
+        at = worker_codes(self.worker_ids_, votes.worker_ids)
+        new = np.flatnonzero(at == len(self.worker_ids_))
         known, k, g = self._tree, len(self.prior_), len(self._tree.alone)
-        family = known.family[at]
+        family = known.family.take(at, mode="clip")
         family[new] = g + np.arange(len(new))
-        chance = known.chance[at]
+        chance = known.chance.take(at, axis=0, mode="clip")
         chance[new] = self.confusion_.mean(axis=0)
         alone = np.append(known.alone, np.ones(len(new), dtype=bool))
         link = np.concatenate([known.link, np.full((len(new), k, k), 1 / k)])
         tree = Tree(family, alone, link, chance, known.prior)
-        return tree_expect(by_family(_table(votes), family), tree, self.background_)[0]
+        return tree_expect(by_family(table_of(votes), family), tree, self.background_)[0]
 
     def predict(self, votes: Votes) -> npt.NDArray[np.int32]:
         """Most probable class (n',) of new tasks."""
-        belief = self.predict_proba(votes)
-        if self.ties == "random":
-            tied = belief >= belief.max(axis=1, keepdims=True) * (1 - 1e-9)
-            belief = tied * np.random.default_rng(self.random_state).random(belief.shape)
-        return np.asarray(belief.argmax(axis=1), dtype=np.int32)
+        return top_class(self.predict_proba(votes), self.ties, self.random_state)
 
     def workers(self) -> dict[str, npt.NDArray[Any]]:
         """One row a source: votes, accuracy, what its mean vote adds, family, nearest source and overlap with it."""
@@ -193,17 +188,8 @@ class CorrelatedSources(BaseEstimator):  # type: ignore[misc]
         }
 
     def evidence(self) -> dict[str, npt.NDArray[Any]]:
-        """One row a task: votes, effective votes, entropy of the belief in nats, margin, most probable class."""
-        p = self.belief_.p
-        top = np.sort(p, axis=1)
-        return {
-            "task": self.task_ids_,
-            "n_votes": self.n_votes_,
-            "effective_votes": self.effective_votes_,
-            "entropy": -np.sum(p * np.log(np.maximum(p, 1e-300)), axis=1),
-            "margin": top[:, -1] - (top[:, -2] if p.shape[1] > 1 else 0),
-            "top": p.argmax(axis=1).astype(np.int32),
-        }
+        """One row a task: what every aggregator says, and what its votes add up to."""
+        return {**self._evidence, "effective_votes": self.effective_votes_}
 
     def _families(self, votes: Votes, table: VoteTable) -> npt.NDArray[np.int64]:
         names = votes.worker_ids.tolist()
@@ -240,11 +226,9 @@ class CorrelatedSources(BaseEstimator):  # type: ignore[misc]
             self.converged_ = len(course) > 1 and course[-1] - course[-2] < self.tol * len(belief)
         self.n_iter_ = len(self.log_likelihood_)
 
-    def _check(self, votes: Votes, gold: Hard | None) -> None:
+    def _check(self, votes: Votes) -> None:
         if votes.n_votes == 0:
             raise InputError("There are no votes: expected at least one.")
-        if self.ties not in ("lowest", "random"):
-            raise InputError(f"ties must be 'lowest' or 'random', got {self.ties!r}.")
         if not self.smoothing > 0:
             raise InputError(f"smoothing must be above 0, got {self.smoothing}: a chance of 0 could never be unlearnt.")
         if votes.n_workers**2 * votes.space.n_classes > LARGEST:
@@ -252,15 +236,6 @@ class CorrelatedSources(BaseEstimator):  # type: ignore[misc]
                 f"{votes.n_workers} sources and {votes.space.n_classes} classes make a table of pairs above {LARGEST} "
                 "cells: use a method that takes workers as independent, or fewer sources."
             )
-        if gold is not None:
-            votes.space.require(gold.space)
-            if gold.n_rows != votes.n_rows:
-                raise InputError(f"gold has {gold.n_rows} rows for {votes.n_rows} tasks.")
-
-
-def _table(votes: Votes) -> VoteTable:
-    columns = votes.task, votes.worker, votes.label
-    return vote_table(*columns, votes.n_rows, votes.n_workers, votes.space.n_classes, votes.weight)
 
 
 def _background(pairs: Pairs, apart: npt.NDArray[np.bool_]) -> float:

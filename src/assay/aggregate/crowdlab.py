@@ -28,7 +28,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
+from assay.aggregate import require_tasks, task_evidence, top_class
 from assay.errors import InputError
+from assay.kernels.vote_order import worker_codes
 from assay.labels.soft import Soft
 from assay.labels.votes import Votes
 
@@ -85,7 +87,7 @@ class Crowdlab(BaseEstimator):  # type: ignore[misc]
             raise InputError(f"consensus must be 'best_quality' or 'majority', got {self.consensus!r}.")
         p = _probabilities(votes, pred_probs)
         cell, n_workers = votes.task.astype(np.int64) * votes.n_workers + votes.worker, votes.n_workers
-        weight = _weight(votes)
+        weight = votes.weight_per_vote()
         counts = votes.totals()
         pair, inverse = np.unique(cell, return_inverse=True)  # a worker on a task, however many votes
         several = np.bincount(pair // n_workers, minlength=votes.n_rows) > 1
@@ -95,7 +97,7 @@ class Crowdlab(BaseEstimator):  # type: ignore[misc]
         key = inverse * votes.space.n_classes + votes.label
         own_same = np.bincount(key, weight)[key]
         self._votes, self._several = votes, several
-        self.space_, self.worker_ids_, self.task_ids_ = votes.space, votes.worker_ids, votes.task_ids
+        self.space_, self.worker_ids_ = votes.space, votes.worker_ids
         others = np.bincount(votes.worker, weight * (counts.sum(axis=1)[votes.task] - own), n_workers)
         agree = np.bincount(votes.worker, weight * (counts[votes.task, votes.label] - own_same), n_workers)
         self._peer = _ratio(agree, others)
@@ -115,14 +117,13 @@ class Crowdlab(BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, votes: Votes, pred_probs: Soft | npt.ArrayLike) -> Floats:
         """Belief (n', k) for new tasks; workers are matched by id, an unknown one has the mean weight."""
         self.space_.require(votes.space)
-        where = {name: i for i, name in enumerate(self.worker_ids_.tolist())}
-        at = np.array([where.get(name, len(where)) for name in votes.worker_ids.tolist()], dtype=np.int64)
+        at = worker_codes(self.worker_ids_, votes.worker_ids)
         weights = np.append(self.worker_weight_, self.worker_weight_.mean())[at]
         return _pool(votes, _probabilities(votes, pred_probs), weights, self.model_weight_, self.vote_accuracy_)
 
     def predict(self, votes: Votes, pred_probs: Soft | npt.ArrayLike) -> npt.NDArray[np.int32]:
         """Most probable class (n',) of new tasks, the lowest among ties."""
-        return np.asarray(self.predict_proba(votes, pred_probs).argmax(axis=1), dtype=np.int32)
+        return top_class(self.predict_proba(votes, pred_probs))
 
     def workers(self) -> dict[str, npt.NDArray[Any]]:
         """One row a worker: votes, weight, quality, agreement with the consensus and with others, worst class.
@@ -131,7 +132,7 @@ class Crowdlab(BaseEstimator):  # type: ignore[misc]
         often the consensus; -1 without votes.
         """
         votes, w = self._votes, len(self.worker_ids_)
-        weight, right = _weight(votes), self._votes.label == self.consensus_[self._votes.task]
+        weight, right = votes.weight_per_vote(), self._votes.label == self.consensus_[self._votes.task]
         shared = weight * self._several[votes.task]
         count = np.bincount(votes.worker, weight, w)
         mean_quality = _ratio(np.bincount(votes.worker, weight * self.vote_quality_, w), count)
@@ -150,18 +151,9 @@ class Crowdlab(BaseEstimator):  # type: ignore[misc]
         }
 
     def evidence(self) -> dict[str, npt.NDArray[Any]]:
-        """One row a task: votes, consensus, belief in it, share of votes that agree, entropy in nats, margin."""
-        p = self.belief_.p
-        top = np.sort(p, axis=1)
-        return {
-            "task": self.task_ids_,
-            "n_votes": self._votes.counts().sum(axis=1),
-            "consensus": self.consensus_,
-            "quality": self.quality_,
-            "agreement": self.agreement_,
-            "entropy": -np.sum(p * np.log(np.maximum(p, 1e-300)), axis=1),
-            "margin": top[:, -1] - top[:, -2],
-        }
+        """One row a task: what every aggregator says, and the consensus, belief in it, share of votes that agree."""
+        columns = {"consensus": self.consensus_, "quality": self.quality_, "agreement": self.agreement_}
+        return {**task_evidence(self._votes, self.belief_.p), **columns}
 
     def _majority(self, votes: Votes, p: Floats, counts: Floats) -> Codes:
         """Most votes; ties fall to the model, then the rarer class, then the better workers, then the lowest code."""
@@ -170,7 +162,7 @@ class Crowdlab(BaseEstimator):  # type: ignore[misc]
         tied = _keep_best(tied, p)
         tied = _keep_best(tied, np.broadcast_to(-counts.sum(axis=0), counts.shape))
         if (tied.sum(axis=1) > 1).any() and clear.any():
-            weight = _weight(votes)
+            weight = votes.weight_per_vote()
             judged = weight * clear[votes.task]
             right = votes.label == counts.argmax(axis=1)[votes.task]
             w = votes.n_workers
@@ -215,7 +207,7 @@ def _pool(votes: Votes, p: Floats, worker_weight: Floats, model_weight: float, a
     """Weighted mean of the model's and the votes' distributions (n, k)."""
     n, k = p.shape
     wrong = (1 - accuracy) / (k - 1)
-    trust = _weight(votes) * worker_weight[votes.worker]
+    trust = votes.weight_per_vote() * worker_weight[votes.worker]
     cell = votes.task.astype(np.int64) * k + votes.label
     said = np.bincount(cell, trust, n * k).reshape(n, k)
     total = said.sum(axis=1, keepdims=True)
@@ -228,10 +220,6 @@ def _keep_best(tied: npt.NDArray[np.bool_], score: npt.NDArray[Any]) -> npt.NDAr
     return np.asarray(tied & (best == best.max(axis=1, keepdims=True)))
 
 
-def _weight(votes: Votes) -> Floats:
-    return np.ones(votes.n_votes) if votes.weight is None else votes.weight.astype(np.float64)
-
-
 def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Floats:
     ratio: Floats = np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
     return ratio
@@ -241,9 +229,7 @@ def _probabilities(votes: Votes, pred_probs: Soft | npt.ArrayLike) -> Floats:
     if votes.space.n_classes < 2:
         raise InputError(f"CROWDLAB needs at least two classes, the space has {votes.space.n_classes}.")
     soft = pred_probs if isinstance(pred_probs, Soft) else Soft(votes.space, np.asarray(pred_probs))
-    votes.space.require(soft.space)
-    if soft.n_rows != votes.n_rows:
-        raise InputError(f"pred_probs has {soft.n_rows} rows for {votes.n_rows} tasks.")
+    require_tasks(votes, soft, "pred_probs")
     if not soft.present.all():
         raise InputError("Each task needs the model's probabilities.", row=int(np.argmin(soft.present)))
     return soft.p.astype(np.float64)

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from scipy import special, stats
 from sklearn.base import BaseEstimator
 
+from assay.aggregate import require_tasks
 from assay.errors import InputError
 from assay.labels import Soft, Votes
 
@@ -118,7 +119,7 @@ class Drift(BaseEstimator):  # type: ignore[misc]
         self._check(votes, belief)
         time = np.asarray(votes.time, dtype=np.float64)
         self._right = belief.p[votes.task, votes.label].astype(np.float64)
-        weight = np.ones(votes.n_votes) if votes.weight is None else votes.weight.astype(np.float64)
+        weight = votes.weight_per_vote()
         known = np.ones(votes.n_votes, bool) if belief.mask is None else belief.mask[votes.task]
         self._right[~known] = np.nan
         cast = np.flatnonzero(known & (weight > 0))
@@ -161,9 +162,4 @@ class Drift(BaseEstimator):  # type: ignore[misc]
             )
         if votes.time is None:
             raise InputError("The votes have no times: give `time`, seconds for each vote, to look for drift.")
-        votes.space.require(belief.space)
-        if belief.n_rows != votes.n_rows:
-            raise InputError(
-                f"belief has {belief.n_rows} rows for {votes.n_rows} tasks: give one row a task in the order of "
-                "votes.task_ids."
-            )
+        require_tasks(votes, belief, "belief")

@@ -25,11 +25,11 @@ import numpy.typing as npt
 from scipy import optimize
 from sklearn.base import BaseEstimator
 
-from assay.aggregate import Ties, gold_codes, table_of, task_evidence, top_class, worker_codes
+from assay.aggregate import Ties, gold_codes, table_of, task_evidence, top_class
 from assay.kernels.intervals import wilson
-from assay.kernels.vote_glad import UNKNOWN, glad_belief, glad_curvature, glad_marginal
-from assay.kernels.vote_order import rank, ranked_table
-from assay.kernels.vote_table import VoteTable
+from assay.kernels.vote_glad import glad_belief, glad_curvature, glad_marginal
+from assay.kernels.vote_order import rank, ranked_table, worker_codes
+from assay.kernels.vote_table import UNKNOWN, VoteTable
 from assay.labels import Hard, Soft, Votes
 
 METHOD = {
@@ -72,7 +72,7 @@ def most_probable(
     `gold` (n,) holds known classes, negative where unknown, or nothing. `tol` is relative to the log density.
     """
     w = votes.n_workers if ability is None else 0
-    weight = np.ones(votes.n_votes) if votes.weight is None else votes.weight
+    weight = votes.weight_per_vote()
     mass = np.r_[
         np.bincount(votes.worker, weight, votes.n_workers)[:w], np.bincount(votes.task(), weight, votes.n_tasks)
     ]
@@ -175,7 +175,7 @@ class GLAD(BaseEstimator):  # type: ignore[misc]
         table = table_of(self._votes)
         curvature, _ = glad_curvature(table, self.ability_, self.ease_, self._belief)
         deviation = 1 / np.sqrt(np.maximum(1 + curvature, 1e-6))
-        weight = np.ones(table.n_votes) if table.weight is None else table.weight
+        weight = table.weight_per_vote()
         mass = np.bincount(table.worker, weight, table.n_workers)
         right = np.bincount(table.worker, weight * self._belief[table.task(), table.label], table.n_workers)
         low, high = wilson(np.minimum(right, mass), mass)

@@ -24,10 +24,11 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
-from assay.aggregate import table_of, top_class, worker_codes
+from assay.aggregate import evidence_of, table_of, top_class
 from assay.errors import InputError
 from assay.kernels.vote_em import TaskVotes, VoteModel, beliefs
 from assay.kernels.vote_growth import GrowingVotes, average_table
+from assay.kernels.vote_order import worker_codes
 from assay.labels import Soft, Votes
 
 METHOD = {
@@ -158,11 +159,8 @@ class IncrementalDawidSkene(BaseEstimator):  # type: ignore[misc]
         return {"worker": self.worker_ids_, "n_votes": n_votes, "accuracy": accuracy}
 
     def evidence(self) -> dict[str, npt.NDArray[Any]]:
-        """One row a task: `task`, `n_votes`, `entropy` of the belief in nats, and `top`, the most probable class."""
-        p = self._belief()
-        entropy = -(p * np.log(np.maximum(p, 1e-300))).sum(axis=1)
-        n_votes = self._store.on[: self._store.n_tasks].copy()
-        return {"task": self.task_ids_, "n_votes": n_votes, "entropy": entropy, "top": top_class(p)}
+        """One row a task: id, number of votes, entropy and margin of the belief, most probable class."""
+        return evidence_of(self.task_ids_, self._store.on[: self._store.n_tasks].copy(), self._belief())
 
     def _belief(self) -> Floats:
         n = self._store.n_tasks

@@ -24,12 +24,12 @@ import numpy.typing as npt
 from scipy.special import betaincinv, betaln, gammaln, psi
 from sklearn.base import BaseEstimator
 
-from assay.aggregate import Ties, gold_codes, table_of, task_evidence, top_class, worker_codes
+from assay.aggregate import Ties, gold_codes, table_of, task_evidence, top_class
 from assay.errors import InputError
 from assay.kernels.intervals import wilson
-from assay.kernels.vote_mace import UNKNOWN, mace_expect, vote_counts
-from assay.kernels.vote_order import rank, ranked_table
-from assay.kernels.vote_table import VoteTable
+from assay.kernels.vote_mace import mace_expect, vote_counts
+from assay.kernels.vote_order import rank, ranked_table, worker_codes
+from assay.kernels.vote_table import UNKNOWN, VoteTable
 from assay.labels import Hard, Soft, Votes
 
 METHOD = {

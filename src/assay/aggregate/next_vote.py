@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
-from assay.aggregate import table_of
+from assay.aggregate import require_tasks, table_of
 from assay.errors import InputError
 from assay.kernels.vote_worth import best_workers, gains_of_task
 from assay.labels import Soft, Votes
@@ -164,10 +164,8 @@ class NextVote(BaseEstimator):  # type: ignore[misc]
             raise InputError(f"loss must be 'log' or 'zero_one', got {self.loss!r}.")
         if not 0 < self.worth < np.inf:
             raise InputError(f"worth is money for a unit of loss, above 0, got {self.worth}.")
-        votes.space.require(belief.space)
+        require_tasks(votes, belief, "belief")
         w, k = votes.n_workers, votes.space.n_classes
-        if belief.n_rows != votes.n_rows:
-            raise InputError(f"belief has {belief.n_rows} rows for {votes.n_rows} tasks: give one row a task.")
         if belief.mask is not None and not belief.mask.all():
             row = int(np.argmin(belief.mask))
             raise InputError("A task has no belief: give the prior where nothing is known.", row=row)

@@ -44,6 +44,7 @@ from assay.kernels.ratings import (
     update_raters,
     walk_ratings,
 )
+from assay.kernels.vote_order import worker_codes
 from assay.labels.ratings import Ratings, levels_of
 from assay.labels.soft import Soft
 from assay.labels.spaces import Space
@@ -191,8 +192,7 @@ class NumericRaters(BaseEstimator):  # type: ignore[misc]
 
     def _apply(self, ratings: Ratings | Votes) -> tuple[Floats, Floats]:
         data = Ratings.from_votes(ratings) if isinstance(ratings, Votes) else ratings
-        where = {name: i for i, name in enumerate(self.worker_ids_.tolist())}
-        at = np.array([where.get(name, len(where)) for name in data.worker_ids.tolist()], dtype=np.int64)
+        at = worker_codes(self.worker_ids_, data.worker_ids)
         average = (1.0, 0.0, 1 + 1 / self._prior.gain, 0.0, 1 / self._prior.offset)
         fields = (*average, self._prior.shape / self._prior.rate)
         mine = (getattr(self._raters, name) for name in RaterMoments.__dataclass_fields__)

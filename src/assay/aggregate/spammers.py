@@ -26,7 +26,7 @@ import numpy.typing as npt
 from scipy import special, stats
 from sklearn.base import BaseEstimator
 
-from assay.aggregate import table_of
+from assay.aggregate import require_tasks, table_of
 from assay.errors import InputError
 from assay.kernels.vote_copies import RepeatedErrors, answer_counts, repeated_errors
 from assay.labels import Soft, Votes
@@ -203,6 +203,4 @@ class Spammers(BaseEstimator):  # type: ignore[misc]
             raise InputError(f"level and informed are shares between 0 and 1, got {self.level} and {self.informed}.")
         if self.min_votes < 1 or self.min_common < 1:
             raise InputError(f"min_votes and min_common are at least 1, got {self.min_votes} and {self.min_common}.")
-        votes.space.require(belief.space)
-        if belief.n_rows != votes.n_rows:
-            raise InputError(f"belief has {belief.n_rows} rows for {votes.n_rows} tasks: give one row a task.")
+        require_tasks(votes, belief, "belief")

@@ -17,11 +17,10 @@ import numpy.typing as npt
 from numba import njit
 
 from assay.kernels.blocks import in_parts
-from assay.kernels.vote_table import VoteTable, task_parts
+from assay.kernels.vote_table import UNKNOWN, VoteTable, task_parts
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
-UNKNOWN = np.empty(0, dtype=np.int32)  # the truth of no task is given
 
 
 def glad_marginal(

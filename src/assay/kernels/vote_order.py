@@ -23,6 +23,15 @@ def rank(ids: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return place
 
 
+def worker_codes(known: npt.NDArray[Any], ids: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """For each of `ids` (m,) its place in `known` (w,), or w when it is not there: the place of the average worker."""
+    if not len(known) or not len(ids) or (known.dtype.kind == "U") != (ids.dtype.kind == "U"):
+        return np.full(len(ids), len(known), dtype=np.int64)
+    order = np.argsort(known, kind="stable")
+    at = order[np.minimum(np.searchsorted(known, ids, sorter=order), len(known) - 1)]
+    return np.where(known[at] == ids, at, len(known))
+
+
 def ranked_table(
     task: Ints, worker: Ints, label: Ints, weight: npt.NDArray[Any] | None, task_rank: Ints, worker_rank: Ints, k: int
 ) -> VoteTable:

@@ -22,6 +22,7 @@ from assay.kernels.blocks import n_parts
 Ints = npt.NDArray[np.integer[Any]]
 UNIT = np.empty(0, dtype=np.float32)  # weights of votes that count one each
 UNIT.setflags(write=False)
+UNKNOWN = np.empty(0, dtype=np.int32)  # gold codes when no class is known
 WIDE = 32_767  # classes above which labels are int32
 
 
@@ -63,6 +64,10 @@ class VoteTable:
     def per_worker(self) -> npt.NDArray[np.int64]:
         """Number of votes by each worker (w,), weights not regarded."""
         return count_codes(self.worker, self.n_workers)
+
+    def weight_per_vote(self) -> npt.NDArray[np.float64]:
+        """Weight of each vote (v,), 1 where none is given."""
+        return np.ones(self.n_votes) if self.weight is None else self.weight.astype(np.float64)
 
     def weight_per_worker(self) -> npt.NDArray[np.float64]:
         """Sum of the weights of each worker's votes (w,)."""

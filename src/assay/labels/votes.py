@@ -130,8 +130,12 @@ class Votes(Container):
     def totals(self) -> npt.NDArray[np.float64]:
         """Votes for each class `(n, k)`, each counted with its weight."""
         k = self.space.n_classes
-        weight = np.ones(self.n_votes) if self.weight is None else self.weight
-        return np.bincount(self._cells(), weight, self.n_rows * k).reshape(self.n_rows, k).astype(np.float64)
+        cells = np.bincount(self._cells(), self.weight_per_vote(), self.n_rows * k)
+        return cells.reshape(self.n_rows, k).astype(np.float64)
+
+    def weight_per_vote(self) -> npt.NDArray[np.float64]:
+        """Weight of each vote `(v,)`, 1 where none is given."""
+        return np.ones(self.n_votes) if self.weight is None else self.weight.astype(np.float64)
 
     def _cells(self) -> npt.NDArray[np.int64]:
         cells = self.task.astype(np.int64)
