@@ -39,7 +39,7 @@ METHOD = {
     "arxiv": "2010.03532",
     "accepts": ["votes"],
     "gives": ["soft", "worker agreement", "task evidence"],
-    "command": "from assay.aggregate.opinions import Opinions",
+    "command": "assay aggregate VOTES --method opinions",
     "claim": "On CIFAR-10H three votes foretell the other fifty with a log-loss less than half that of vote shares.",
     "status": "stable",
 }
