@@ -17,20 +17,22 @@ from sklearn.base import BaseEstimator
 from assay.errors import InputError
 from assay.kernels.blocks import Backend, fold
 from assay.kernels.vote_em import FLOOR, ExpectedVotes, Scale, TaskVotes, VoteModel, ascend, beliefs
-from assay.kernels.vote_order import worker_codes
+from assay.kernels.vote_order import rank, ranked_table, worker_codes
 from assay.kernels.vote_table import UNKNOWN, VoteTable, count_codes, vote_table
 from assay.labels import Hard, Soft, Space, Votes
 
 Block = Votes | tuple[Votes, Hard | None]
 MakeBlocks = Callable[[], Iterable[Block]]
+MakeTasks = Callable[[], Iterable[TaskVotes]]
 Floats = npt.NDArray[np.float64]
+Longs = npt.NDArray[np.int64]
 Ties = Literal["lowest", "seeded"]
 TIE = 1e-12  # beliefs this close are equal: the order in which votes were added must not decide
 ROWS = 65_536  # beliefs looked at in one go
 NO_GOLD = -1  # stands in gold codes for a task whose class is not known; never leaves the aggregators
 
 
-def table_of(votes: Votes, codes: npt.NDArray[np.int64] | None = None, n_workers: int | None = None) -> VoteTable:
+def table_of(votes: Votes, codes: Longs | None = None, n_workers: int | None = None) -> VoteTable:
     """The votes sorted by task; `codes` (w,) renumbers the workers, for votes that came after the model."""
     worker = votes.worker if codes is None else codes[votes.worker]
     w = votes.n_workers if n_workers is None else n_workers
@@ -46,6 +48,14 @@ def gold_codes(votes: Votes, gold: Hard | None) -> npt.NDArray[np.int32]:
         return UNKNOWN
     require_tasks(votes, gold, "gold")
     return np.where(gold.present, gold.y, NO_GOLD).astype(np.int32)
+
+
+def ranked_votes(votes: Votes, gold: Hard | None) -> tuple[VoteTable, npt.NDArray[np.int32], Longs, Longs]:
+    """Votes and gold codes by the order of the ids, and the ranks (n,) and (w,) of tasks and workers in it."""
+    tasks, workers = rank(votes.task_ids), rank(votes.worker_ids)
+    columns, known = (votes.task, votes.worker, votes.label, votes.weight), gold_codes(votes, gold)
+    table = ranked_table(*columns, tasks, workers, votes.space.n_classes)
+    return table, known[np.argsort(tasks)] if len(known) else known, tasks, workers
 
 
 def require_tasks(votes: Votes, said: Hard | Soft, what: str) -> None:
@@ -81,7 +91,7 @@ def task_evidence(votes: Votes, p: npt.NDArray[np.floating[Any]]) -> dict[str, n
     return evidence_of(votes.task_ids, count_codes(votes.task, votes.n_rows), p)
 
 
-def evidence_of(task_ids: npt.NDArray[Any], n_votes: npt.NDArray[np.int64], p: npt.NDArray[Any]) -> dict[str, Any]:
+def evidence_of(task_ids: npt.NDArray[Any], n_votes: Longs, p: npt.NDArray[Any]) -> dict[str, Any]:
     """As `task_evidence`, for who holds no votes: ids (n,), counts (n,) and beliefs (n, k)."""
     n, k = p.shape
     entropy, margin, top = np.empty(n), np.empty(n), np.empty(n, dtype=np.int32)
@@ -103,7 +113,7 @@ class Census:
     ----------
     space : the k classes.
     worker_ids : (w,) sorted.
-    n_tasks, n_votes, weight : totals; a vote without a weight weighs one.
+    n_rows, n_votes, weight : totals, n_rows of the tasks; a vote without a weight weighs one.
     worker_votes, worker_weight : (w,) the same for each worker.
     """
 
@@ -112,7 +122,7 @@ class Census:
         votes_of: dict[Any, int] = {}
         weight_of: dict[Any, float] = {}
         space: Space | None = None
-        self.n_tasks = self.n_votes = 0
+        self.n_rows = self.n_votes = 0
         for votes, _ in self._pairs():
             space = votes.space if space is None else space
             space.require(votes.space)
@@ -121,14 +131,13 @@ class Census:
             for worker, n, weight in zip(votes.worker_ids.tolist(), cast.tolist(), weights.tolist(), strict=True):
                 votes_of[worker] = votes_of.get(worker, 0) + n
                 weight_of[worker] = weight_of.get(worker, 0.0) + weight
-            self.n_tasks += votes.n_rows
+            self.n_rows += votes.n_rows
             self.n_votes += votes.n_votes
         if space is None:
             raise InputError("There are no blocks of votes: expected at least one.")
         if len({type(worker) for worker in votes_of}) > 1:
             raise InputError("Worker ids are numbers in some blocks and text in others: use one type.")
-        self.space = space
-        known = sorted(votes_of)
+        self.space, known = space, sorted(votes_of)
         self.worker_ids = np.array(known)
         self.worker_votes = np.array([votes_of[worker] for worker in known], dtype=np.int64)
         self.worker_weight = np.array([weight_of[worker] for worker in known], dtype=np.float64)
@@ -140,12 +149,12 @@ class Census:
         for votes, gold in self._pairs():
             codes = worker_codes(self.worker_ids, votes.worker_ids)
             tasks, cast = tasks + votes.n_rows, cast + votes.n_votes
-            if cast > self.n_votes or tasks > self.n_tasks or (codes == len(self.worker_ids)).any():
+            if cast > self.n_votes or tasks > self.n_rows or (codes == len(self.worker_ids)).any():
                 break
             yield table_of(votes, codes, len(self.worker_ids)), gold_codes(votes, gold)
-        if (tasks, cast) != (self.n_tasks, self.n_votes):
+        if (tasks, cast) != (self.n_rows, self.n_votes):
             raise InputError(
-                f"The blocks changed between two passes ({self.n_votes} votes on {self.n_tasks} tasks, then {cast} on "
+                f"The blocks changed between two passes ({self.n_votes} votes on {self.n_rows} tasks, then {cast} on "
                 f"{tasks}): make_blocks must return the same blocks at every call."
             )
 
@@ -192,7 +201,7 @@ class LearnedWorkers(BaseEstimator):  # type: ignore[misc]
         """Learn from votes; `gold`, one row a task, holds the classes that are known: they are kept and taught from."""
         table = table_of(votes)
         block = TaskVotes(table, gold_codes(votes, gold))
-        self._ascend(lambda: [block], votes, votes.n_rows, table.per_worker(), table.weight_per_worker(), "serial")
+        self._ascend(lambda: [block], votes, table.per_worker(), table.weight_per_worker(), "serial")
         belief = beliefs(block, self._model)
         belief.setflags(write=False)  # so that Soft needs no copy
         self.belief_ = Soft(votes.space, belief)
@@ -212,12 +221,12 @@ class LearnedWorkers(BaseEstimator):  # type: ignore[misc]
         is run again. For the beliefs, ask `predict_proba` of each block.
         """
         seen = Census(make_blocks)
-        held = [TaskVotes(*pair) for pair in seen.tables()] if keep else None
+        held = list(map(TaskVotes._make, seen.tables())) if keep else None
 
         def make() -> Iterable[TaskVotes]:
-            return (TaskVotes(*pair) for pair in seen.tables()) if held is None else held
+            return map(TaskVotes._make, seen.tables()) if held is None else held
 
-        self._ascend(make, seen, seen.n_tasks, seen.worker_votes, seen.worker_weight, backend)
+        self._ascend(make, seen, seen.worker_votes, seen.worker_weight, backend)
         return self
 
     def predict_proba(self, votes: Votes) -> Floats:
@@ -241,17 +250,11 @@ class LearnedWorkers(BaseEstimator):  # type: ignore[misc]
         return evidence_of(*self._tasks, self.belief_.p)
 
     def _ascend(
-        self,
-        make: Callable[[], Iterable[TaskVotes]],
-        source: Votes | Census,
-        n_tasks: int,
-        n_votes: npt.NDArray[np.int64],
-        weight: Floats,
-        backend: Backend,
+        self, make: MakeTasks, source: Votes | Census, n_votes: Longs, weight: Floats, backend: Backend
     ) -> None:
         k, total = source.space.n_classes, float(weight.sum())
         prior = self._check(k)
-        scale = Scale.for_size(n_tasks, total, float(weight.max(initial=0.0)))
+        scale = Scale.for_size(source.n_rows, total, float(weight.max(initial=0.0)))
 
         def sweep(model: VoteModel | None) -> ExpectedVotes:
             found = ExpectedVotes(len(weight), k, self._one_coin, scale, model)

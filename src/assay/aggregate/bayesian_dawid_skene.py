@@ -27,11 +27,11 @@ import numpy.typing as npt
 from scipy.special import betaincinv, gammaln, logsumexp, polygamma, psi
 from sklearn.base import BaseEstimator
 
-from assay.aggregate import Ties, gold_codes, table_of, task_evidence, top_class
+from assay.aggregate import Ties, ranked_votes, table_of, task_evidence, top_class
 from assay.errors import InputError
 from assay.kernels.vote_bayes import belief_spread
 from assay.kernels.vote_em import ExpectedVotes, Scale, TaskVotes, VoteModel, beliefs
-from assay.kernels.vote_order import rank, ranked_table, worker_codes
+from assay.kernels.vote_order import worker_codes
 from assay.labels import Hard, Soft, Votes
 
 METHOD = {
@@ -191,11 +191,9 @@ class BayesianDawidSkene(BaseEstimator):  # type: ignore[misc]
                 "prior_accuracy must lie between 0 and 1, prior_votes and class_prior above 0 and max_iter be at least "
                 f"1; got {self.prior_accuracy}, {self.prior_votes}, {self.class_prior} and {self.max_iter}."
             )
-        known, k = gold_codes(votes, gold), votes.space.n_classes
-        tasks, workers = rank(votes.task_ids), rank(votes.worker_ids)
-        table = ranked_table(votes.task, votes.worker, votes.label, votes.weight, tasks, workers, k)
-        block = TaskVotes(table, known[np.argsort(tasks)] if len(known) else known)
-        expected = one_coin(k, self.prior_accuracy, self.prior_votes)
+        table, known, tasks, workers = ranked_votes(votes, gold)
+        block = TaskVotes(table, known)
+        expected = one_coin(table.n_classes, self.prior_accuracy, self.prior_votes)
         found = fit_posterior(
             block, expected, self.learn_typical, self.class_prior, max_iter=self.max_iter, tol=self.tol
         )
@@ -204,7 +202,7 @@ class BayesianDawidSkene(BaseEstimator):  # type: ignore[misc]
         p = beliefs(block, found.model)
         silent = table.per_task() == 0
         if len(known):
-            silent &= block.gold < 0
+            silent &= known < 0
         p[silent] = self.prior_
         whole = found.confusion.sum(axis=1, keepdims=True)
         doubt = polygamma(1, found.share) - polygamma(1, found.share.sum())

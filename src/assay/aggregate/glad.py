@@ -25,10 +25,10 @@ import numpy.typing as npt
 from scipy import optimize
 from sklearn.base import BaseEstimator
 
-from assay.aggregate import Ties, gold_codes, table_of, task_evidence, top_class
+from assay.aggregate import Ties, ranked_votes, table_of, task_evidence, top_class
 from assay.kernels.intervals import wilson
 from assay.kernels.vote_glad import glad_belief, glad_curvature, glad_marginal
-from assay.kernels.vote_order import rank, ranked_table, worker_codes
+from assay.kernels.vote_order import worker_codes
 from assay.kernels.vote_table import UNKNOWN, VoteTable
 from assay.labels import Hard, Soft, Votes
 
@@ -134,12 +134,7 @@ class GLAD(BaseEstimator):  # type: ignore[misc]
 
     def fit(self, votes: Votes, gold: Hard | None = None) -> Self:
         """Learn from votes; `gold` gives the class of some tasks, one row a task, masked where it is unknown."""
-        known = gold_codes(votes, gold)
-        tasks, workers = rank(votes.task_ids), rank(votes.worker_ids)
-        columns = votes.task, votes.worker, votes.label, votes.weight
-        table = ranked_table(*columns, tasks, workers, votes.space.n_classes)
-        if len(known):
-            known = known[np.argsort(tasks)]
+        table, known, tasks, workers = ranked_votes(votes, gold)
         found = most_probable(table, known, max_iter=self.max_iter, tol=self.tol)
         self._votes, self.space_, self.worker_ids_ = votes, votes.space, votes.worker_ids
         self.ability_, self.ease_ = found.ability[workers], found.ease[tasks]

@@ -24,11 +24,11 @@ import numpy.typing as npt
 from scipy.special import betaincinv, betaln, gammaln, psi
 from sklearn.base import BaseEstimator
 
-from assay.aggregate import Ties, gold_codes, table_of, task_evidence, top_class
+from assay.aggregate import Ties, ranked_votes, table_of, task_evidence, top_class
 from assay.errors import InputError
 from assay.kernels.intervals import wilson
 from assay.kernels.vote_mace import mace_expect, vote_counts
-from assay.kernels.vote_order import rank, ranked_table, worker_codes
+from assay.kernels.vote_order import worker_codes
 from assay.kernels.vote_table import UNKNOWN, VoteTable
 from assay.labels import Hard, Soft, Votes
 
@@ -207,12 +207,7 @@ class MACE(BaseEstimator):  # type: ignore[misc]
     def fit(self, votes: Votes, gold: Hard | None = None) -> Self:
         """Learn from votes; `gold` gives the class of some tasks, one row a task, masked where it is unknown."""
         prior = self._prior(votes.space.n_classes)
-        known = gold_codes(votes, gold)
-        tasks, workers = rank(votes.task_ids), rank(votes.worker_ids)
-        columns = votes.task, votes.worker, votes.label, votes.weight
-        table = ranked_table(*columns, tasks, workers, votes.space.n_classes)
-        if len(known):
-            known = known[np.argsort(tasks)]
+        table, known, tasks, workers = ranked_votes(votes, gold)
         rng = np.random.default_rng(self.random_state)
         best: MaceFit | None = None
         reached = []

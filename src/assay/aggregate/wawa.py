@@ -75,15 +75,10 @@ class Wawa(BaseEstimator):  # type: ignore[misc]
         """Measure the workers and weigh their votes; `gold`, one row a task, holds the classes that are known."""
         table = table_of(votes)
         known = gold_codes(votes, gold)
-        truth = winners(table)
-        if len(known):
-            truth = np.where(known >= 0, known, truth)
-        skill, average = agreement(table, truth)
+        skill, average = agreement(table, winners(table, gold=known))
         self._average = float(np.nan_to_num(average, nan=1.0))
         self.skill_: Floats = np.where(np.isnan(skill), self._average, skill)
-        belief, self.prior_ = shares(table, self.skill_)
-        if len(known):
-            belief[known >= 0] = np.eye(table.n_classes)[known[known >= 0]]
+        belief, self.prior_ = shares(table, self.skill_, known)
         belief.setflags(write=False)  # so that Soft needs no copy
         self.space_, self.worker_ids_ = votes.space, votes.worker_ids
         self.belief_ = Soft(votes.space, belief)

@@ -101,10 +101,7 @@ class ZeroBasedSkill(BaseEstimator):  # type: ignore[misc]
         rate, self.converged_ = self.rate, False
         for step in range(1, self.max_iter + 1):
             rate *= 0.5 if step % self.halve_every == 0 else 1.0
-            truth = winners(table, skill)
-            if len(known):
-                truth = np.where(known >= 0, known, truth)
-            found, average = agreement(table, truth)
+            found, average = agreement(table, winners(table, skill, known))
             change = np.nan_to_num(found - skill)  # nothing is learned of a worker without votes
             skill = skill + rate * change
             self.n_iter_ = step
@@ -113,9 +110,7 @@ class ZeroBasedSkill(BaseEstimator):  # type: ignore[misc]
                 break
         self._average = float(np.nan_to_num(average, nan=1.0))
         self.skill_: Floats = np.where(np.isnan(found), self._average, skill)
-        belief, self.prior_ = shares(table, self.skill_)
-        if len(known):
-            belief[known >= 0] = np.eye(table.n_classes)[known[known >= 0]]
+        belief, self.prior_ = shares(table, self.skill_, known)
         belief.setflags(write=False)  # so that Soft needs no copy
         self.space_, self.worker_ids_ = votes.space, votes.worker_ids
         self.belief_ = Soft(votes.space, belief)

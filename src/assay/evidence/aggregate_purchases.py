@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float64]
 def tables(source: VoteSource, found: Aggregation) -> Floats:
     """P(said | believed) of every worker (w, k, k), each leaning on the average worker; the last is a new one."""
     votes, k = source.votes, source.votes.space.n_classes
-    weight = np.ones(votes.n_votes) if votes.weight is None else votes.weight.astype(np.float64)
+    weight = votes.weight_per_vote()
     said = np.zeros((votes.n_workers + 1, k, k))
     belief = found.belief.p.astype(np.float64)
     for code in range(k):

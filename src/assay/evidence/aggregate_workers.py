@@ -51,7 +51,7 @@ def confusion(source: VoteSource, found: Aggregation, worker: int) -> Floats:
     """What a worker says (column) when the truth is believed to be (row), shares of the row (k, k)."""
     votes, k = source.votes, source.votes.space.n_classes
     mine = np.flatnonzero(votes.worker == worker)
-    weight = np.ones(len(mine)) if votes.weight is None else votes.weight[mine]
+    weight = votes.weight_per_vote()[mine]
     said = np.zeros((k, k))
     np.add.at(said.T, votes.label[mine], found.belief.p[votes.task[mine]] * weight[:, None])
     seen = said.sum(axis=1, keepdims=True)

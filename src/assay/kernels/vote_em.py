@@ -22,18 +22,17 @@ import numpy.typing as npt
 from assay.kernels.blocks import in_parts
 from assay.kernels.climb import Climb, climb
 from assay.kernels.vote_sweeps import skill_sweep, table_sweep
-from assay.kernels.vote_table import VoteTable, task_parts
+from assay.kernels.vote_table import UNKNOWN, VoteTable, task_parts
 
 Floats = npt.NDArray[np.float64]
 FLOOR = 1e-10  # no probability of a model is smaller
-NOBODY = np.empty(0, dtype=np.int32)  # gold of votes without gold
 
 
 class TaskVotes(NamedTuple):
     """A block of votes that holds all votes on its tasks."""
 
     table: VoteTable
-    gold: npt.NDArray[np.int32] = NOBODY  # (n,) known class or -1; of no entries when no class is known
+    gold: npt.NDArray[np.int32] = UNKNOWN  # (n,) known class or -1; of no entries when no class is known
 
 
 class Scale(NamedTuple):

@@ -12,9 +12,10 @@ import numpy.typing as npt
 from numba import njit
 
 from assay.kernels.blocks import in_parts
-from assay.kernels.vote_table import VoteTable, task_parts
+from assay.kernels.vote_table import UNKNOWN, VoteTable, task_parts
 
 Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int32]
 EVEN = np.empty(0)  # skills when every worker counts the same
 NEAR = 1e-12  # scores this close, relative to their sum, are equal: the order of addition must not decide
 NO_VOTES = -1  # winner of a task without votes
@@ -29,10 +30,11 @@ def totals(table: VoteTable, skill: Floats = EVEN) -> Floats:
     return result
 
 
-def shares(table: VoteTable, skill: Floats = EVEN) -> tuple[Floats, Floats]:
+def shares(table: VoteTable, skill: Floats = EVEN, gold: Codes = UNKNOWN) -> tuple[Floats, Floats]:
     """Weighted vote shares (n, k) and their mean (k,) over the tasks with votes, which tasks without votes get.
 
-    Where the weights of all votes on a task are zero, the votes count the same; the mean of nothing is uniform.
+    Where the weights of all votes on a task are zero, the votes count the same; the mean of nothing is uniform. Tasks
+    whose class `gold` (n,) knows get all of it, after the mean is taken.
     """
     score = totals(table, skill)
     sums = score.sum(axis=1)
@@ -48,19 +50,21 @@ def shares(table: VoteTable, skill: Floats = EVEN) -> tuple[Floats, Floats]:
     np.divide(score, sums[:, None], out=score, where=voted[:, None])
     mean = score[voted].mean(axis=0) if voted.any() else np.full(table.n_classes, 1.0 / max(table.n_classes, 1))
     score[~voted] = mean
+    if len(gold):
+        score[gold >= 0] = np.eye(table.n_classes)[gold[gold >= 0]]
     return score, mean
 
 
-def winners(table: VoteTable, skill: Floats = EVEN) -> npt.NDArray[np.int32]:
-    """Class (n,) with the most weighted votes, the lowest of equals; `NO_VOTES` where there are none."""
+def winners(table: VoteTable, skill: Floats = EVEN, gold: Codes = UNKNOWN) -> Codes:
+    """Class (n,) that `gold` (n,) knows, else with the most weighted votes, the lowest of equals; else `NO_VOTES`."""
     result = np.empty(table.n_tasks, dtype=np.int32)
     edges = task_parts(table.ptr)
     columns = table.ptr, table.worker, table.label, table.weights, np.asarray(skill, dtype=np.float64)
     in_parts(lambda part: _winners(*columns, table.n_classes, edges[part], edges[part + 1], result), len(edges) - 1)
-    return result
+    return np.where(gold >= 0, gold, result) if len(gold) else result
 
 
-def agreement(table: VoteTable, truth: npt.NDArray[np.int32]) -> tuple[Floats, Floats]:
+def agreement(table: VoteTable, truth: Codes) -> tuple[Floats, Floats]:
     """Share of each worker's weighted votes (w,) that say `truth` (n,), NaN without any, and the share of all workers.
 
     Votes on tasks where `truth` is negative are left out.
