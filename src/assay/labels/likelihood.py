@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import logsumexp
 
 from assay.errors import InputError
 from assay.labels.candidates import Candidates
@@ -47,14 +48,14 @@ def noisy_loss(log_p: Array, labels: Hard, transition: npt.ArrayLike) -> Array:
     """Loss `(n,)` of labels that were said according to row y of `transition` (k, k) when y was true."""
     k = labels.space.n_classes
     _check(log_p, labels.n_rows, k)
-    loss = -_logsumexp(log_p + log_kernel(transition, (k, k))[:, labels.y].T)
+    loss = -logsumexp(log_p + log_kernel(transition, (k, k))[:, labels.y].T, axis=1)
     return np.where(labels.present, loss, 0.0)
 
 
 def candidates_loss(log_p: Array, labels: Candidates) -> Array:
     """Loss `(n,)` of knowing only that the truth is in a set: minus the log of the set's probability."""
     _check(log_p, labels.n_rows, labels.space.n_classes)
-    return -_logsumexp(np.where(labels.indicator(), log_p, -np.inf))
+    return np.asarray(-logsumexp(np.where(labels.indicator(), log_p, -np.inf), axis=1))
 
 
 def votes_loss(log_p: Array, votes: Votes, confusion: npt.ArrayLike) -> Array:
@@ -68,7 +69,7 @@ def votes_loss(log_p: Array, votes: Votes, confusion: npt.ArrayLike) -> Array:
     if votes.weight is not None:
         each = each * votes.weight[:, None]
     said = np.stack([np.bincount(votes.task, each[:, y], n) for y in range(k)], axis=1)
-    return np.where(votes.present, -_logsumexp(log_p + said), 0.0)
+    return np.where(votes.present, -logsumexp(log_p + said, axis=1), 0.0)
 
 
 def bag_loss(log_p: Array, bags: Proportions) -> Array:
@@ -153,10 +154,3 @@ def _check(log_p: Array, n: int, k: int) -> None:
     row = first(~(log_p <= 1e-6))
     if row is not None:
         raise InputError(f"Log-probabilities cannot be above 0, got {log_p[row].max():g}.", row=row)
-
-
-def _logsumexp(x: Array) -> Array:
-    top = x.max(axis=1, initial=-np.inf)
-    safe = np.where(np.isfinite(top), top, 0.0)
-    with np.errstate(divide="ignore"):  # an impossible observation has log-probability -inf
-        return np.asarray(np.log(np.exp(x - safe[:, None]).sum(axis=1)) + safe)
