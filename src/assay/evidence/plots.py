@@ -50,12 +50,11 @@ def bars(
     intervals: npt.ArrayLike | None = None,
     *,
     x_label: str,
-    unit: str = "%",
     reference: float | None = None,
     reference_label: str = "all rows",
     note: str = "",
 ) -> Figure:
-    """A value `(m,)` per name with its interval `(m, 2)`, largest first; the largest 20 are kept."""
+    """A share `(m,)` per name with its interval `(m, 2)`, largest first; the largest 20 are kept."""
     found = np.asarray(values, dtype=np.float64)
     order = np.argsort(-found, kind="stable")[:_BARS]
     bounds = None if intervals is None else np.asarray(intervals, dtype=np.float64)
@@ -66,7 +65,7 @@ def bars(
         "high": None if bounds is None else bounds[order, 1],
         "of": len(names),
         "x_label": x_label,
-        "unit": unit,
+        "unit": "%",
         "reference": reference,
         "reference_label": reference_label,
     }
@@ -151,7 +150,6 @@ def stability(
     *,
     crossovers: Sequence[tuple[float, float, float]] = (),
     observed: float | None = None,
-    y_label: str = "Accuracy on corrected labels",
     note: str = "",
 ) -> Figure:
     """Accuracy of each model `(m,)` against the share of wrong labels `(m,)`.
@@ -173,8 +171,8 @@ def stability(
     ]
     if observed is not None:
         vertical.append({"x": observed, "low": None, "high": None, "label": f"this data: {number(observed, '%')}"})
-    x = ("Share of wrong labels in the test set", "%")
-    return _lines(title, prevalence, series, x=x, y=(y_label, "%"), vertical=vertical, horizontal=[], note=note)
+    x, y = ("Share of wrong labels in the test set", "%"), ("Accuracy on corrected labels", "%")
+    return _lines(title, prevalence, series, x=x, y=y, vertical=vertical, horizontal=[], note=note)
 
 
 def heat(

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.errors import InputError
-from assay.labels.checks import Bools, Floats, Ints, as_integers, as_reals, as_rows, first, of_kind, same_length
+from assay.labels.checks import Bools, Floats, Ints, as_integers, as_reals, first, of_kind, same_length
 from assay.labels.container import Container
 from assay.labels.spaces import Kind, Space
-from assay.labels.votes import Column, Votes, as_ids, code_ids
+from assay.labels.votes import Column, Votes, as_ids, code_ids, on_tasks
 
 NUMBERS = Space((), Kind.REAL)
 
@@ -109,13 +109,9 @@ class Ratings(Container):
 
     def take(self, rows: npt.ArrayLike) -> Ratings:
         """Return the ratings of the chosen tasks, each task once; every worker stays known."""
-        at = as_rows(rows, self.n_rows)
-        code = np.full(self.n_rows, -1, dtype=np.int64)
-        code[at] = np.arange(len(at))
-        new = code[self.task]
-        keep = new >= 0
+        at, keep, task = on_tasks(self.task, rows, self.n_rows)
         weight = None if self.weight is None else self.weight[keep]
-        return Ratings(new[keep], self.worker[keep], self.value[keep], self.task_ids[at], self.worker_ids, weight)
+        return Ratings(task, self.worker[keep], self.value[keep], self.task_ids[at], self.worker_ids, weight)
 
 
 def levels_of(space: Space) -> npt.NDArray[np.float64]:

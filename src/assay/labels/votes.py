@@ -145,14 +145,10 @@ class Votes(Container):
 
     def take(self, rows: npt.ArrayLike) -> Votes:
         """Return the votes on the chosen tasks, each task once; every worker stays known."""
-        at = as_rows(rows, self.n_rows)
-        code = np.full(self.n_rows, -1, dtype=np.int64)
-        code[at] = np.arange(len(at))
-        new = code[self.task]
-        keep = new >= 0
+        at, keep, task = on_tasks(self.task, rows, self.n_rows)
         extra: list[Any] = [None if c is None else c[keep] for c in (self.time, self.cost, self.weight)]
         ids = self.task_ids[at]
-        return Votes(self.space, new[keep], self.worker[keep], self.label[keep], ids, self.worker_ids, *extra)
+        return Votes(self.space, task, self.worker[keep], self.label[keep], ids, self.worker_ids, *extra)
 
     def joined(self, other: Votes) -> Votes:
         """Return the votes of both, in this order; tasks and workers of one name are one."""
@@ -176,6 +172,17 @@ class Votes(Container):
             names.append(both)
         label = np.concatenate([self.label, other.label])
         return Votes(self.space, columns[0], columns[1], label, names[0], names[1], *extra)
+
+
+def on_tasks(
+    task: Ints, rows: npt.ArrayLike, n_rows: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """The tasks (m,) that `rows` choose, which entries of `task` (v,) are on them, and the new codes of those."""
+    at = as_rows(rows, n_rows)
+    code = np.full(n_rows, -1, dtype=np.int64)
+    code[at] = np.arange(len(at))
+    new = code[task]
+    return at, new >= 0, new[new >= 0]
 
 
 def as_ids(ids: npt.ArrayLike, what: str) -> npt.NDArray[Any]:

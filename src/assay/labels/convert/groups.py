@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,9 @@ from assay.labels.spaces import Kind
 from assay.labels.votes import Votes
 
 
-def votes_from_hard(labels: Hard, *, worker: str, task_ids: npt.NDArray[Any] | None = None) -> Votes:
-    """One vote of one worker a labelled row; tasks are numbered unless named. `hard_from_votes` undoes it."""
-    ids = np.arange(labels.n_rows) if task_ids is None else task_ids
-    there = np.flatnonzero(labels.present)
+def votes_from_hard(labels: Hard, *, worker: str) -> Votes:
+    """One vote of one worker a labelled row; tasks are numbered. `hard_from_votes` undoes it."""
+    there, ids = np.flatnonzero(labels.present), np.arange(labels.n_rows)
     return Votes(labels.space, there, np.zeros(len(there), dtype=np.int32), labels.y[there], ids, np.array([worker]))
 
 

@@ -29,9 +29,9 @@ def _record(delimiter: bytes) -> re.Pattern[bytes]:
     return re.compile(field + rb"(?:" + re.escape(delimiter) + field + rb")*(?:\r\n|\r|\n)?")
 
 
-def spans(record: bytes, delimiter: bytes, start: int = 0) -> list[tuple[int, int]] | None:
+def spans(record: bytes, delimiter: bytes) -> list[tuple[int, int]] | None:
     """Where the fields of a record stand, `[start, end)` with their quotes; None while a quote is open."""
-    field, found = _field(delimiter), []
+    field, found, start = _field(delimiter), [], 0
     while True:
         match = field.match(record, start)
         if match is None:

@@ -34,14 +34,14 @@ def from_crowd_kit(data: Any, true_labels: Any = None, space: Space | None = Non
     return VotesAndGold(votes, _gold_by_id(known, votes) if known else None)
 
 
-def read_peerannot(answers: Path | str, metadata: Path | str | None = None) -> VotesAndGold:
+def read_peerannot(answers: Path | str) -> VotesAndGold:
     """Read `answers.json` of peerannot, `{task: {worker: class}}`, and the `metadata.json` beside it."""
     path = Path(answers)
-    beside = path.with_name("metadata.json") if metadata is None else Path(metadata)
+    beside = path.with_name("metadata.json")
     said = _json(path)
     if not isinstance(said, dict) or not all(isinstance(votes, dict) for votes in said.values()):
         raise InputError(f'{path.name} must hold {{"task": {{"worker": class}}}}.')
-    k = _json(beside).get("n_classes") if beside.exists() or metadata is not None else None
+    k = _json(beside).get("n_classes") if beside.exists() else None
     space = None if k is None else Space(tuple(map(str, range(int(k)))))
     rows = [(task, worker, label) for task, votes in said.items() for worker, label in votes.items()]
     return VotesAndGold(_from_rows(rows, space, known=list(said)))
