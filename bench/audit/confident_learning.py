@@ -25,9 +25,10 @@ import numpy.typing as npt
 import psutil
 from numba import njit
 
-from assay.audit.confident_learning import ConfidentLearning, Filter
+from assay.audit.confident_learning import ConfidentLearning
 from assay.evidence.results import ResultRow, versions_of, write_results
 from assay.kernels.blocks import in_threads
+from assay.kernels.confident_passes import Filter
 from assay.kernels.probabilities import bits_of
 from bench.data import RESULTS
 
