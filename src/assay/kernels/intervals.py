@@ -1,6 +1,6 @@
 """Intervals for shares and any statistic: arrays in, arrays out.
 
-Shares: `wilson` (Wilson, 1927) for display, `clopper_pearson` (1934) when coverage must hold, both on 0..1.
+Shares: `wilson` (Wilson, 1927), on 0..1.
 Anything else: `bootstrap`, percentile or BCa (Efron, 1987). Samples of a finite table: `assay.kernels.strata`.
 """
 
@@ -16,16 +16,6 @@ from scipy import special
 from assay.errors import InputError
 
 Floats = npt.NDArray[np.float64]
-
-
-def _counts(successes: npt.ArrayLike, trials: npt.ArrayLike, confidence: float) -> tuple[Floats, Floats]:
-    x, n = np.broadcast_arrays(np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64))
-    bad = ~((x >= 0) & (x <= n) & np.isfinite(n))
-    if bad.any():
-        at = int(np.flatnonzero(bad.ravel())[0])
-        raise InputError(f"Got {x.ravel()[at]} successes in {n.ravel()[at]} trials: need 0 <= successes <= trials.")
-    check_confidence(confidence)
-    return x, n
 
 
 def check_confidence(confidence: float) -> None:
@@ -46,7 +36,12 @@ def wilson(successes: npt.ArrayLike, trials: npt.ArrayLike, confidence: float = 
     -------
     low, high : arrays of that shape, shares in 0..1.
     """
-    x, n = _counts(successes, trials, confidence)
+    x, n = np.broadcast_arrays(np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64))
+    bad = ~((x >= 0) & (x <= n) & np.isfinite(n))
+    if bad.any():
+        at = int(np.flatnonzero(bad.ravel())[0])
+        raise InputError(f"Got {x.ravel()[at]} successes in {n.ravel()[at]} trials: need 0 <= successes <= trials.")
+    check_confidence(confidence)
     z = float(special.ndtri(0.5 + confidence / 2))
     safe = np.maximum(n, 1.0)
     share = x / safe
@@ -55,15 +50,6 @@ def wilson(successes: npt.ArrayLike, trials: npt.ArrayLike, confidence: float = 
     low = np.where((x == 0) | (n == 0), 0.0, middle - half)
     high = np.where((x == n) | (n == 0), 1.0, middle + half)
     return low, high
-
-
-def clopper_pearson(successes: npt.ArrayLike, trials: npt.ArrayLike, confidence: float = 0.95) -> tuple[Floats, Floats]:
-    """Exact interval of a share: coverage at least nominal whatever the share. Parameters and returns as `wilson`."""
-    x, n = _counts(successes, trials, confidence)
-    tail = (1 - confidence) / 2
-    inner_low = special.betaincinv(np.maximum(x, 0.5), n - x + 1, tail)
-    inner_high = special.betaincinv(x + 1, np.maximum(n - x, 0.5), 1 - tail)
-    return np.where(x == 0, 0.0, inner_low), np.where(x == n, 1.0, inner_high)
 
 
 def bootstrap(
