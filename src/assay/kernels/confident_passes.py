@@ -36,6 +36,7 @@ from assay.kernels.top_rows import TopRows
 Filter = Literal["prune_by_noise_rate", "prune_by_class", "both", "confident_learning", "predicted_neq_given"]
 FILTERS: tuple[str, ...] = get_args(Filter)
 Block = list[Rows]
+CHUNK = 1 << 22  # rows whose status is read at a time, so that no copy of it is made
 PRUNED = (4, 8)  # bits of a row's status, one for each prune table
 
 
@@ -174,8 +175,8 @@ def audit(make_blocks: Callable[[], Iterable[Block]], rules: Rules, backend: Bac
     for bit, *tables in zip(PRUNED, *rooms, strict=False):
         tops = [TopRows(room, _results(sweep).scores.dtype) for room, sweep in zip(tables, sweeps, strict=True)]
         fold(Each(tops), _annotated(sweeps, _alike(make_blocks(), head)), backend)
-        for sweep, top in zip(sweeps, tops, strict=True):
-            _results(sweep).status[top.chosen()] |= bit
+        for sweep in sweeps:
+            _results(sweep).status[tops.pop(0).chosen()] |= bit
         needed |= bit
     return [_audited(*column, needed) for column in zip(first, sweeps, joints, calibrated, strict=True)]
 
@@ -209,7 +210,11 @@ def _audited(first: SelfConfidence, sweep: RowSweep, joint: Joint, calibrated: J
     """One column's findings; a row is flagged when all `needed` bits of its status are set."""
     results = _results(sweep)
     results.gap = results.gap[:0]  # read no more: a byte a row
-    flagged = (results.status & needed) == needed
-    n_errors = int(np.count_nonzero((results.status & (DISAGREES | OFF_DIAGONAL)) == DISAGREES | OFF_DIAGONAL))
+    flagged = np.empty(len(results.status), bool)
+    n_errors, both = 0, DISAGREES | OFF_DIAGONAL
+    for start in range(0, len(flagged), CHUNK):
+        status = results.status[start : start + CHUNK]
+        flagged[start : start + CHUNK] = (status & needed) == needed
+        n_errors += int(np.count_nonzero((status & both) == both))
     columns = (results.suggested, results.scores, flagged, sweep.given_of(flagged), n_errors)
     return Audited(first.counts, sweep.thresholds, joint, calibrated, *columns)
