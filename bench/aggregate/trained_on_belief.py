@@ -294,7 +294,7 @@ def trained(setting: Setting, seed: int, models: tuple[str, ...] = ("linear", "n
     return found
 
 
-def mean_interval(values: npt.ArrayLike) -> tuple[float, tuple[float, float] | None]:
+def mean_interval(values: npt.ArrayLike) -> tuple[float, tuple[float, float]]:
     """Mean over seeds and its 95 % t interval."""
     v = np.asarray(values, dtype=np.float64)
     half = stats.t.ppf(0.975, len(v) - 1) * v.std(ddof=1) / np.sqrt(len(v))
