@@ -1,11 +1,12 @@
-"""The default aggregator: four beliefs that see different things, each at a temperature, in a weighted mean.
+"""The default aggregator: five beliefs that see different things, some at a temperature, in a weighted mean.
 
-    belief = 0.9 * sum over m of weight[m] * tempered belief[m] + 0.1 * what the next person would answer
+    belief = 0.95 * sum over m of weight[m] * tempered belief[m] + 0.05 * what the next person would answer
 
 `opinions` sees how much people differ from task to task, Dawid-Skene who confuses what, GLAD who is skilled and what is
-hard, MACE who does not look. Temperatures and weights are those that best predict votes held out; known classes choose
-nothing. The last term is the chance that the class wanted is an answer like any other: no vote can exclude it, and it
-bounds the loss where crowd and judge differ. `bench/aggregate/soft_ensemble.py` compares it with every method.
+hard, MACE who does not look; the next answer assumes least. Temperatures and weights are those that best predict votes
+held out; known classes choose nothing. The last term is the chance that the class wanted is an answer like any other:
+no vote can exclude it, and it bounds the loss where crowd and judge differ. With few votes the weights stay equal.
+`bench/aggregate/soft_ensemble.py` compares it with every method.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from assay.kernels.vote_scores import (
     Answers,
     Cast,
     best_temperature,
+    chances,
     evenness,
     held_out,
     stack,
@@ -42,9 +44,9 @@ MODELS: dict[str, Callable[[], Any]] = {
     "glad": GLAD,
     "mace": MACE,
 }
-"""Members that model workers; the fourth is `opinions`."""
-NEXT_VOTE = 0.1
-"""Weight of what the next person would answer."""
+"""Members that model workers; the others are "opinions" and "next_vote"."""
+NEXT_VOTE = 0.05
+"""Least weight of what the next person would answer."""
 ENOUGH = 2_000  # held-out votes; where tasks are fewer, other votes on them are held out in further rounds
 ROUNDS = 5  # at most
 PRIOR = 10.0  # held-out votes that speak for equal weights
@@ -70,7 +72,7 @@ class Auto:
 
     Parameters
     ----------
-    weights, temperatures : by member; "next_vote" has its fixed weight.
+    weights, temperatures : by member; the weights sum to 1.
     n_held : votes held out.
     """
 
@@ -107,24 +109,25 @@ def beliefs_of(votes: Votes) -> dict[str, Soft]:
 
 def learn(splits: list[Split], beliefs: list[dict[str, Soft]]) -> Auto:
     """Choose weights and temperatures, from beliefs that the members formed on the seen votes of each split."""
-    by_member: dict[str, Floats] = {}
-    temperatures = {"opinions": 1.0, "next_vote": 1.0}
-    own = [
-        belief["next_vote"].p[split.held.task, split.held.label] for split, belief in zip(splits, beliefs, strict=True)
-    ]
-    by_member["opinions"] = np.maximum(np.concatenate([np.zeros(0), *own]), FLOOR)  # it foretells votes by itself
+    pairs = list(zip(splits, beliefs, strict=True))
+    # The opinions foretell votes by themselves; all others do by what their workers say.
+    own = [belief["next_vote"].p[split.held.task, split.held.label] for split, belief in pairs]
+    plain = [chances(cast(s.seen), s.held, belief["next_vote"].p, s.seen.n_workers) for s, belief in pairs]
+    by_member = {
+        "opinions": np.maximum(np.concatenate([np.zeros(0), *own]), FLOOR),
+        "next_vote": np.concatenate([np.zeros(0), *plain]),
+    }
+    temperatures = dict.fromkeys(by_member, 1.0)
     for name in MODELS:
-        parts = [
-            tempered_chances(cast(split.seen), split.held, belief[name].p, split.seen.n_workers)
-            for split, belief in zip(splits, beliefs, strict=True)
-        ]
+        parts = [tempered_chances(cast(s.seen), s.held, belief[name].p, s.seen.n_workers) for s, belief in pairs]
         found = np.concatenate([np.zeros((len(TEMPERATURES), 0)), *parts], axis=1)
         best = best_temperature(found)
         temperatures[name], by_member[name] = TEMPERATURES[best], found[best]
     # Rounds repeat the same tasks, so they speak as one.
-    weights = stack(np.stack(list(by_member.values()), axis=1), PRIOR * max(len(splits), 1))
-    shares = {name: (1 - NEXT_VOTE) * float(weight) for name, weight in zip(by_member, weights, strict=True)}
-    return Auto(shares | {"next_vote": NEXT_VOTE}, temperatures, len(by_member["opinions"]))
+    stacked = stack(np.stack(list(by_member.values()), axis=1), PRIOR * max(len(splits), 1))
+    weights = {name: (1 - NEXT_VOTE) * float(weight) for name, weight in zip(by_member, stacked, strict=True)}
+    weights["next_vote"] += NEXT_VOTE
+    return Auto(weights, temperatures, len(by_member["opinions"]))
 
 
 def split_votes(votes: Votes, random_state: int = 0) -> list[Split]:
