@@ -1,6 +1,6 @@
 """The default aggregator: five beliefs that see different things, some at a temperature, in a weighted mean.
 
-    belief = 0.95 * sum over m of weight[m] * tempered belief[m] + 0.05 * what the next person would answer
+    belief = 0.9 * sum over m of weight[m] * tempered belief[m] + 0.1 * what the next person would answer
 
 `opinions` sees how much people differ from task to task, Dawid-Skene who confuses what, GLAD who is skilled and what is
 hard, MACE who does not look; the next answer assumes least. Temperatures and weights are those that best predict votes
@@ -45,7 +45,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "mace": MACE,
 }
 """Members that model workers; the others are "opinions" and "next_vote"."""
-NEXT_VOTE = 0.05
+NEXT_VOTE = 0.1
 """Least weight of what the next person would answer."""
 ENOUGH = 2_000  # held-out votes; where tasks are fewer, other votes on them are held out in further rounds
 ROUNDS = 5  # at most
