@@ -2,7 +2,7 @@
 
 Nobody has the truth of these sets, but something is known of each: Davidson's tweets have the votes behind each label,
 the MNIST test digits have the verdicts of five people on a hundred suspects, and the thirty worst rows of BANKING77
-were read by a person (`readings/banking77.csv`). Each run is a process of its own: its time holds the start and compiling.
+were read by a person (`readings/banking77.csv`). Each run is a process of its own, start-up and compiling included.
 """
 
 from __future__ import annotations
