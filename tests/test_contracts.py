@@ -86,14 +86,23 @@ def test_help_imports_nothing_heavy():
 
 def test_base_install_needs_no_extra():
     """Every module imports where none of the extras' packages can be imported."""
-    code = (
-        "import sys, pkgutil, importlib\n"
-        "for name in ('torch', 'pandas', 'polars', 'ray', 'datasets', 'sentence_transformers', 'transformers'):\n"
-        "    sys.modules[name] = None\n"
-        "import assay\n"
-        "for module in pkgutil.walk_packages(assay.__path__, 'assay.'):\n"
-        "    if not module.name.endswith('__main__'):\n"
-        "        importlib.import_module(module.name)\n"
-    )
+    code = """
+import importlib, pkgutil, sys
+from importlib.abc import MetaPathFinder
+
+EXTRAS = {"torch", "pandas", "polars", "ray", "datasets", "sentence_transformers", "transformers"}
+
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in EXTRAS:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+import assay
+
+for module in pkgutil.walk_packages(assay.__path__, "assay."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
