@@ -248,15 +248,11 @@ def test_blocks_that_change_are_refused():
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("cluster")
 def test_ray_gives_equal_answers():
-    ray = pytest.importorskip("ray")
     votes, _ = crowd()
     pieces = blocks_of(votes, 13)
-    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
-    try:
-        there = DawidSkene(max_iter=5).fit_blocks(lambda: pieces, backend="ray")
-    finally:
-        ray.shutdown()
+    there = DawidSkene(max_iter=5).fit_blocks(lambda: pieces, backend="ray")
     here = DawidSkene(max_iter=5).fit_blocks(lambda: pieces)
     assert np.array_equal(there.confusion_, here.confusion_)
     assert there.log_likelihood_ == here.log_likelihood_

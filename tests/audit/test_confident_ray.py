@@ -9,17 +9,9 @@ import pytest
 from assay.audit.confident_learning import FILTERS, ConfidentLearning
 from assay.errors import InputError
 
-ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.ray
 
 N, K, SIZE = 3000, 6, 400
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:

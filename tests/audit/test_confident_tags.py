@@ -207,8 +207,8 @@ def test_it_is_an_estimator() -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("cluster")
 def test_ray_gives_what_one_process_gives() -> None:
-    pytest.importorskip("ray")
     y, p = noisy(8)
     blocks = [(y[a : a + 80], p[a : a + 80]) for a in range(0, 300, 80)]
     same(ConfidentTags().fit(y, p), ConfidentTags().fit_blocks(lambda: blocks, backend="ray"))

@@ -204,8 +204,8 @@ def test_it_is_an_estimator() -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("cluster")
 def test_ray_gives_what_one_process_gives() -> None:
-    pytest.importorskip("ray")
     labels, p = noisy(7)
     masks = flat(labels)
     blocks = [(masks.take(np.arange(a, a + 30)), p[a : a + 30]) for a in range(0, 120, 30)]

@@ -19,7 +19,7 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
     )
 
 
-@pytest.mark.parametrize("name", ["confident-learning", "northcutt", "2103.14749"])
+@pytest.mark.parametrize("name", ["confident-learning", "northcutt", "1911.00068"])
 def test_papers_finds_by_name_author_and_number(name):
     done = run("papers", name)
     assert done.returncode == 0
