@@ -357,3 +357,11 @@ def test_claim_rte(shared_data, smoothing: float):
     votes = Votes.from_long(frame.item.to_numpy(), frame.worker.tolist(), frame.response.to_numpy())
     gold = frame.drop_duplicates("item").set_index("item").gold.loc[votes.task_ids].to_numpy()
     assert (DawidSkene(smoothing).fit(votes).predict(votes) == gold).mean() >= 0.925
+
+
+def test_workers_who_all_agree_have_an_interval():
+    """Sums of beliefs may pass the number of votes by rounding; the interval must not refuse that."""
+    votes = Votes.from_long(np.repeat(np.arange(700), 3), np.tile(np.arange(3), 700), ["a"] * 2100, Space(("a", "b")))
+    told = DawidSkene().fit(votes).workers()
+    assert (told["high"] <= 1).all()
+    assert (told["low"] > 0.9).all()

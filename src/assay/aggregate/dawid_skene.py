@@ -111,7 +111,7 @@ class DawidSkene(LearnedWorkers):
         """
         joint = self.prior_[:, None] * self.confusion_
         accuracy = np.trace(joint, axis1=1, axis2=2)
-        low, high = wilson(accuracy * self._n_votes, self._n_votes)
+        low, high = wilson(np.minimum(accuracy, 1.0) * self._n_votes, self._n_votes)
         alone = self.prior_[:, None] * joint.sum(axis=1, keepdims=True)
         bits = np.sum(joint * np.log2(np.maximum(joint, FLOOR**2) / np.maximum(alone, FLOOR**2)), axis=(1, 2))
         columns = {"worker": self.worker_ids_, "n_votes": self._n_votes, "accuracy": accuracy}
