@@ -29,3 +29,19 @@ def cluster() -> Iterator[None]:
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """After `make claims`, keep which claims hold: `bench/results/claims/outcomes.json`."""
+    if config.option.markexpr != "claim" or hasattr(config, "workerinput"):
+        return
+    from assay.evidence.results import ResultRow, write_results
+
+    rows = [
+        ResultRow(report.nodeid, "claim holds", float(outcome == "passed"), "", "make claims")
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+        if report.when == "call"
+    ]
+    path = Path(__file__).parents[1] / "bench" / "results" / "claims" / "outcomes.json"
+    write_results(path, sorted(rows, key=lambda row: row.case))
