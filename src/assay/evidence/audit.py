@@ -78,15 +78,13 @@ class Audit:
             return self.rate.rate
         return self.confident.error_rate_
 
-    @property
-    def suggested(self) -> npt.NDArray[np.int32]:
-        """The likeliest class other than the given one, `(n,)`."""
-        return self.predictions.rival(self.table.labels.y)
+    def suggested(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+        """The likeliest class of some rows other than the given one, `(m,)`."""
+        return self.predictions.rival(rows, self.table.labels.y[rows])
 
     def ranking(self) -> npt.NDArray[np.int64]:
         """Flagged rows `(m,)`, the one most likely wrong first; ties by score, then by row."""
-        rows = self.confident.ranking_
-        return rows[np.argsort(-self.probability.p_wrong_[rows], kind="stable")]
+        return worst_first(self.confident, self.probability)
 
     def issues(self) -> dict[str, npt.NDArray[Any]]:
         """The flagged rows as columns of equal length, most likely wrong first."""
@@ -102,7 +100,7 @@ class Audit:
             "row": rows,
             **({} if ids is None else {"id": ids}),
             "given": given,
-            "suggested": names[self.suggested[rows]],
+            "suggested": names[self.suggested(rows)],
             "p_wrong": self.probability.p_wrong_[rows],
             "low": self.probability.low_[rows],
             "high": self.probability.high_[rows],
@@ -257,6 +255,12 @@ def read(source: Any, options: AuditOptions) -> LabelledTable:
     return table
 
 
+def worst_first(confident: ConfidentLearning, probability: ErrorProbability) -> npt.NDArray[np.int64]:
+    """Flagged rows `(m,)`, the one most likely wrong first; ties by score, then by row."""
+    rows = confident.ranking_
+    return rows[np.argsort(-probability.p_wrong_[rows], kind="stable")]
+
+
 def rate_of(
     confident: ConfidentLearning,
     probability: ErrorProbability,
@@ -288,6 +292,6 @@ def next_reviews(
     known = place[done[present[done]]]
     p = np.clip(probability.p_wrong_[present], 0, 1)
     random = np.flatnonzero(present)[draw(confident.is_issue_[present], p, N_RANDOM, seed, reviewed_rows=known)]
-    ranked = confident.ranking_[np.argsort(-probability.p_wrong_[confident.ranking_], kind="stable")]
+    ranked = worst_first(confident, probability)
     worst = ranked[~np.isin(ranked, np.concatenate([random, done]))][:N_WORST]
     return np.concatenate([random, worst]), len(random)

@@ -48,13 +48,14 @@ class Predictions:
     warnings: tuple[str, ...] = ()
     key: str = ""
 
-    def rival(self, y: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int32]:
-        """The likeliest class other than `y`, `(n,)`."""
-        best = np.empty(len(y), dtype=np.int32)
-        for start in range(0, len(y), 65536):
-            block = np.array(self.pred_probs[start : start + 65536], dtype=np.float64)
-            block[np.arange(len(block)), y[start : start + 65536]] = -np.inf
-            best[start : start + 65536] = block.argmax(axis=1)
+    def rival(self, rows: npt.NDArray[np.int64], y: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int32]:
+        """The likeliest class of each of the `rows` `(m,)` other than its class in `y` `(m,)`."""
+        best = np.empty(len(rows), dtype=np.int32)
+        for start in range(0, len(rows), 65536):
+            here = slice(start, start + 65536)
+            block = np.array(self.pred_probs[rows[here]], dtype=np.float64)
+            block[np.arange(len(block)), y[here]] = -np.inf
+            best[here] = block.argmax(axis=1)
         return best
 
 

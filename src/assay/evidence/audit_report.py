@@ -123,7 +123,7 @@ def contents_of(found: Audit, chosen: npt.NDArray[np.int64]) -> list[Any]:
         return [rows.picture(value, f"row {row}") for row, value in zip(chosen.tolist(), values, strict=True)]
     columns = dict(readable(table.features))
     y = table.labels.y
-    return list(rows.table_rows(columns, chosen, y, found.suggested[chosen], table.labels.space.names))
+    return list(rows.table_rows(columns, chosen, y, found.suggested(chosen), table.labels.space.names))
 
 
 def readable(features: pa.Table) -> Iterator[tuple[str, Any]]:
