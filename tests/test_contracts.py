@@ -85,12 +85,15 @@ def test_help_imports_nothing_heavy():
 
 
 def test_base_install_needs_no_extra():
-    """Every module imports where none of the extras' packages can be imported."""
+    """Where none of the extras' packages can be imported, a module imports, or says which extra it needs."""
     code = """
 import importlib, pkgutil, sys
 from importlib.abc import MetaPathFinder
 
-EXTRAS = {"torch", "pandas", "polars", "ray", "datasets", "sentence_transformers", "transformers"}
+EXTRAS = {
+    "torch", "pandas", "polars", "ray", "datasets", "sentence_transformers", "transformers", "starlette", "uvicorn",
+    "pg8000", "accelerate", "opacus",
+}
 
 class Absent(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
@@ -99,10 +102,15 @@ class Absent(MetaPathFinder):
 
 sys.meta_path.insert(0, Absent())
 import assay
+from assay.errors import MissingExtraError
 
 for module in pkgutil.walk_packages(assay.__path__, "assay."):
     if not module.name.endswith("__main__"):
-        importlib.import_module(module.name)
+        try:
+            importlib.import_module(module.name)
+        except MissingExtraError as error:
+            assert "pip install 'assay[" in str(error)
+            assert module.name.startswith(("assay.learn", "assay.training.deep", "assay.review")), module.name
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

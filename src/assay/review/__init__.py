@@ -1,0 +1,1 @@
+"""The web page where a person decides, over the ledger."""

@@ -1,0 +1,17 @@
+"""Training of networks. Whatever needs torch takes it from here, so that a base install is told which extra brings it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from assay.errors import require
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from torch.nn import functional
+else:
+    torch = require("torch", "deep", "Training networks")
+    nn, functional = torch.nn, torch.nn.functional
+
+__all__ = ["functional", "nn", "torch"]
