@@ -1,4 +1,4 @@
-"""Training of networks. Whatever needs torch takes it from here, so that a base install is told which extra brings it."""
+"""Training of networks: whatever needs torch takes it from here, so that a base install hears which extra brings it."""
 
 from __future__ import annotations
 
