@@ -17,6 +17,7 @@ from assay.evidence.aggregate_auto import (
     learn,
     selected,
     split_votes,
+    telling,
 )
 from assay.evidence.aggregate_run import METHODS, aggregate
 from assay.kernels.calibration import brier, ece, nll
@@ -103,6 +104,22 @@ def test_known_classes_choose_nothing():
 def test_the_next_vote_is_another_question():
     votes, _ = crowd(n=80)
     assert np.array_equal(aggregate(votes, target="next_vote").belief.p, Opinions("next_vote").fit(votes).belief_.p)
+
+
+def test_a_member_that_tells_nothing_has_no_say():
+    """From anonymous votes of which 94 % name one class, MACE holds that nobody looks and believes a third of each."""
+    rng = np.random.default_rng(0)
+    n = 2000
+    label = np.array([rng.choice(3, size=2, p=shares) for shares in rng.dirichlet([0.3, 6, 0.1], size=n)]).ravel()
+    space = Space(("a", "b", "c"))
+    votes = Votes(space, np.repeat(np.arange(n), 2), np.zeros(2 * n, int), label, np.arange(n), np.array(["anyone"]))
+    beliefs = beliefs_of(votes)
+    assert [name for name in MODELS if not telling(beliefs, name)] == ["mace"]
+    found = aggregate(votes)
+    weights = dict(zip(found.members["worker"], found.members["weight"], strict=True))
+    assert weights["mace"] == 0
+    assert "mace" not in found.why
+    assert np.allclose(found.belief.p.mean(axis=0), [0.045, 0.94, 0.015], atol=0.04)
 
 
 def test_tasks_chosen_by_agreement_teach_nothing():

@@ -4,8 +4,10 @@
 
 `opinions` sees how much people differ from task to task, Dawid-Skene who confuses what, GLAD who is skilled and what is
 hard, MACE who does not look; the next answer assumes least. Temperatures and weights are those that best predict votes
-held out; known classes choose nothing. The last term is the chance that the class wanted is an answer like any other:
-no vote can exclude it, and it bounds the loss where crowd and judge differ. With few votes the weights stay equal.
+held out; known classes choose nothing. A member that tells the tasks apart less than plain shares do has no say: a
+worker model may explain votes well by holding that nobody looks. The last term is the chance that the class wanted is
+an answer like any other: no vote can exclude it, and it bounds the loss where crowd and judge differ. With few votes
+the weights stay equal.
 `bench/aggregate/soft_ensemble.py` compares it with every method.
 """
 
@@ -17,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import entropy
 
 from assay.aggregate.dawid_skene import DawidSkene
 from assay.aggregate.glad import GLAD
@@ -50,6 +53,7 @@ NEXT_VOTE = 0.1
 ENOUGH = 2_000  # held-out votes; where tasks are fewer, other votes on them are held out in further rounds
 ROUNDS = 5  # at most
 PRIOR = 10.0  # held-out votes that speak for equal weights
+TELLING = 2 / 3  # least that a member tells of the tasks, as a share of what the next answer tells; see `telling`
 LARGEST = 200_000  # tasks on which weights and temperatures are learned
 UNEVEN, ALIKE, FEW = 0.5, 0.2, 30  # see `selected`
 
@@ -95,6 +99,7 @@ class Auto:
             f"{name} {self.weights[name]:.0%}"
             + (f" at temperature {self.temperatures[name]:g}" if self.temperatures[name] != 1 else "")
             for name in sorted(self.weights, key=lambda name: -self.weights[name])
+            if self.weights[name]
         ]
         learned = f"weights by how {self.n_held:,} held-out votes are predicted" if self.n_held else "equal weights"
         return f"the mean of {', '.join(parts)}; {learned}"
@@ -117,17 +122,30 @@ def learn(splits: list[Split], beliefs: list[dict[str, Soft]]) -> Auto:
         "opinions": np.maximum(np.concatenate([np.zeros(0), *own]), FLOOR),
         "next_vote": np.concatenate([np.zeros(0), *plain]),
     }
-    temperatures = dict.fromkeys(by_member, 1.0)
-    for name in MODELS:
+    temperatures = dict.fromkeys([*by_member, *MODELS], 1.0)
+    heard = [name for name in MODELS if all(telling(belief, name) for belief in beliefs)]
+    for name in heard:
         parts = [tempered_chances(cast(s.seen), s.held, belief[name].p, s.seen.n_workers) for s, belief in pairs]
         found = np.concatenate([np.zeros((len(TEMPERATURES), 0)), *parts], axis=1)
         best = best_temperature(found)
         temperatures[name], by_member[name] = TEMPERATURES[best], found[best]
     # Rounds repeat the same tasks, so they speak as one.
     stacked = stack(np.stack(list(by_member.values()), axis=1), PRIOR * max(len(splits), 1))
-    weights = {name: (1 - NEXT_VOTE) * float(weight) for name, weight in zip(by_member, stacked, strict=True)}
+    weights = dict.fromkeys(temperatures, 0.0)
+    weights |= {name: (1 - NEXT_VOTE) * float(weight) for name, weight in zip(by_member, stacked, strict=True)}
     weights["next_vote"] += NEXT_VOTE
     return Auto(weights, temperatures, len(by_member["opinions"]))
+
+
+def telling(beliefs: dict[str, Soft], name: str) -> bool:
+    """Whether a member's belief differs from task to task: by its information about the tasks, in nats."""
+    own, plain = (_information(beliefs[member].p) for member in (name, "next_vote"))
+    return own >= TELLING * plain
+
+
+def _information(p: npt.NDArray[np.floating[Any]]) -> float:
+    """Mean divergence of the rows (n, k) from their mean, in nats."""
+    return float(entropy(p.mean(axis=0)) - entropy(p, axis=1).mean())
 
 
 def split_votes(votes: Votes, random_state: int = 0) -> list[Split]:
