@@ -27,8 +27,9 @@ import numpy.typing as npt
 from scipy.special import betaincinv, gammaln, logsumexp, polygamma, psi
 from sklearn.base import BaseEstimator
 
-from assay.aggregate import Ties, ranked_votes, table_of, task_evidence, top_class
+from assay.aggregate import ranked_votes, table_of, task_evidence
 from assay.errors import InputError
+from assay.kernels.belief_rows import Ties, top_class
 from assay.kernels.vote_bayes import belief_spread
 from assay.kernels.vote_em import ExpectedVotes, Scale, TaskVotes, VoteModel, beliefs
 from assay.kernels.vote_order import worker_codes

@@ -33,8 +33,9 @@ import numpy.typing as npt
 from scipy.special import ndtri
 from sklearn.base import BaseEstimator
 
-from assay.aggregate import Ties, gold_codes, table_of, task_evidence, top_class
+from assay.aggregate import gold_codes, table_of, task_evidence
 from assay.errors import InputError
+from assay.kernels.belief_rows import Ties, top_class
 from assay.kernels.source_pairs import Pairs, compare, find_families, pair_counts, vote_shares
 from assay.kernels.vote_families import Tree, by_family, tree_expect
 from assay.kernels.vote_order import worker_codes

@@ -28,8 +28,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
-from assay.aggregate import require_tasks, task_evidence, top_class
+from assay.aggregate import require_tasks, task_evidence
 from assay.errors import InputError
+from assay.kernels.belief_rows import top_class
 from assay.kernels.vote_order import worker_codes
 from assay.labels.soft import Soft
 from assay.labels.votes import Votes

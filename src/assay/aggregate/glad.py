@@ -25,7 +25,8 @@ import numpy.typing as npt
 from scipy import optimize
 from sklearn.base import BaseEstimator
 
-from assay.aggregate import Ties, ranked_votes, table_of, task_evidence, top_class
+from assay.aggregate import ranked_votes, table_of, task_evidence
+from assay.kernels.belief_rows import Ties, top_class
 from assay.kernels.intervals import wilson
 from assay.kernels.vote_glad import glad_belief, glad_curvature, glad_marginal
 from assay.kernels.vote_order import worker_codes

@@ -24,8 +24,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
-from assay.aggregate import evidence_of, table_of, top_class
+from assay.aggregate import table_of
 from assay.errors import InputError
+from assay.kernels.belief_rows import evidence_of, top_class
 from assay.kernels.vote_em import TaskVotes, VoteModel, beliefs
 from assay.kernels.vote_growth import GrowingVotes, average_table
 from assay.kernels.vote_order import worker_codes

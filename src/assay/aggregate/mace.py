@@ -24,8 +24,9 @@ import numpy.typing as npt
 from scipy.special import betaincinv, betaln, gammaln, psi
 from sklearn.base import BaseEstimator
 
-from assay.aggregate import Ties, ranked_votes, table_of, task_evidence, top_class
+from assay.aggregate import ranked_votes, table_of, task_evidence
 from assay.errors import InputError
+from assay.kernels.belief_rows import Ties, top_class
 from assay.kernels.intervals import wilson
 from assay.kernels.vote_mace import mace_expect, vote_counts
 from assay.kernels.vote_order import worker_codes

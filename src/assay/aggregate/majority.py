@@ -24,8 +24,9 @@ import numpy.typing as npt
 from scipy.special import softmax
 from sklearn.base import BaseEstimator
 
-from assay.aggregate import Ties, table_of, task_evidence, top_class
+from assay.aggregate import table_of, task_evidence
 from assay.errors import InputError
+from assay.kernels.belief_rows import Ties, top_class
 from assay.kernels.intervals import wilson
 from assay.kernels.vote_shares import agreement, shares, totals, winners
 from assay.kernels.vote_table import VoteTable

@@ -28,8 +28,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
-from assay.aggregate import Ties, task_evidence, top_class
+from assay.aggregate import task_evidence
 from assay.errors import InputError
+from assay.kernels.belief_rows import Ties, top_class
 from assay.kernels.soft_means import js_centroid, js_divergence, match_temperatures, mean, temper
 from assay.labels import Soft, Votes
 

@@ -24,8 +24,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
-from assay.aggregate import Ties, gold_codes, table_of, task_evidence, top_class
+from assay.aggregate import gold_codes, table_of, task_evidence
 from assay.errors import InputError
+from assay.kernels.belief_rows import Ties, top_class
 from assay.kernels.intervals import wilson
 from assay.kernels.vote_order import worker_codes
 from assay.kernels.vote_shares import agreement, shares, winners

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from assay.aggregate import TIE, top_class
 from assay.evidence import plots, rows
 from assay.evidence.aggregate_run import Aggregation
 from assay.evidence.aggregate_votes import VoteSource
 from assay.evidence.report import Card, Cards, Column, Grid, Section, TableRow, Text
+from assay.kernels.belief_rows import TIE, top_class
 
 N_CARDS = 12
 """Tasks shown as cards; all are in tasks.csv."""

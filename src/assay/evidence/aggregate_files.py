@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from assay.aggregate import top_class
 from assay.errors import InputError
 from assay.evidence.aggregate_belief import plurality
 from assay.evidence.aggregate_purchases import purchases
@@ -19,6 +18,7 @@ from assay.evidence.aggregate_votes import VoteSource
 from assay.evidence.audit_files import as_csv
 from assay.evidence.page import write_report
 from assay.evidence.report import read_report
+from assay.kernels.belief_rows import top_class
 from assay.labels.beliefs import TOP, write_beliefs
 from assay.labels.formats import columnar, files
 
