@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from assay.errors import InputError
-from assay.evidence.aggregate_belief import plurality
+from assay.evidence.aggregate_belief import doubt, plurality
 from assay.evidence.aggregate_purchases import purchases
 from assay.evidence.aggregate_report import build
 from assay.evidence.aggregate_run import Aggregation
 from assay.evidence.aggregate_votes import VoteSource
 from assay.evidence.audit_files import as_csv
+from assay.evidence.kept_rows import KeptRows, Origin, seen_from, write_rows, write_votes
 from assay.evidence.page import write_report
 from assay.evidence.report import read_report
 from assay.kernels.belief_rows import top_class
@@ -47,6 +48,8 @@ def save(
         files.write_bytes(folder / "purchases.csv", as_csv(bought))
     if source.contents is not None:
         columnar.write(labelled(source, found), folder / "labelled.parquet")
+    write_votes(source.votes, folder)
+    write_rows(kept(source, found, folder), folder)
     time = datetime.now(UTC).isoformat(timespec="seconds")
     return write_report(build(source, found, folder, bought, price, {**provenance, "time": time}), folder)
 
@@ -76,12 +79,50 @@ def tasks(source: VoteSource, found: Aggregation) -> dict[str, Any]:
     return columns
 
 
+def kept(source: VoteSource, found: Aggregation, folder: Path) -> KeptRows:
+    """What is believed about every task, for the review: as many are flagged as are expected to be wrong."""
+    p = np.asarray(found.belief.p, dtype=np.float64)
+    first = top_class(p)
+    rest = p.copy()
+    rest[np.arange(len(p)), first] = -1
+    wrong = doubt(found)
+    flagged = np.zeros(len(p), dtype=bool)
+    flagged[np.argsort(-wrong, kind="stable")[: round(float(wrong.sum()))]] = True
+    unknown = np.full(len(p), np.nan, dtype=np.float32)
+    here, file = source.contents is not None, folder / "labelled.parquet"
+    return KeptRows(
+        origin=Origin(
+            verb="aggregate",
+            title=source.path.name,
+            label=label_name(source),
+            source=file.name if here else None,
+            sha256=files.digest(file) if here else None,
+            root=None if source.root is None else seen_from(folder, source.root),
+        ),
+        space=source.votes.space,
+        given=first.astype(np.int32),
+        present=np.ones(len(p), dtype=bool),
+        suggested=rest.argmax(axis=1).astype(np.int32),
+        p_wrong=wrong.astype(np.float32),
+        low=unknown,
+        high=unknown,
+        score=(1 - wrong).astype(np.float32),
+        flagged=flagged,
+        ids=pa.array([str(name) for name in source.votes.task_ids.tolist()], pa.string()),
+    )
+
+
+def label_name(source: VoteSource) -> str:
+    """The name of the label column in `labelled.parquet`, which no column of the contents has."""
+    name = TOP
+    while source.contents is not None and name in source.contents.column_names:
+        name += "_"
+    return name
+
+
 def labelled(source: VoteSource, found: Aggregation) -> pa.Table:
     """The table of the tasks with the most probable class as its label; the schema says which column that is."""
     assert source.contents is not None
-    name = TOP
-    while name in source.contents.column_names:
-        name += "_"
-    space = source.votes.space
+    name, space = label_name(source), source.votes.space
     table = source.contents.append_column(name, pa.array(space.decode(top_class(found.belief.p)), pa.string()))
     return columnar.with_space(table, name, space)

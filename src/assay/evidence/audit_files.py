@@ -18,14 +18,26 @@ from assay.evidence.audit import Audit
 from assay.evidence.audit_predictions import keep
 from assay.evidence.audit_report import build
 from assay.evidence.audit_verdicts import begun, require_same
+from assay.evidence.kept_rows import FILE as ROWS
+from assay.evidence.kept_rows import KeptRows, Origin, seen_from, write_rows
 from assay.evidence.page import write_report
 from assay.labels.events import Event, dataset_event
 from assay.labels.formats import files
 from assay.labels.ledger import Ledger, guard_cell
+from assay.labels.media import is_string
 from assay.labels.recording import record_verdicts
 
 SOURCE = "assay audit"
-WRITTEN = ("report.html", "report.json", "issues.csv", "review.csv", "labels.csv", "pred_probs.npy", "predictions.json")
+WRITTEN = (
+    "report.html",
+    "report.json",
+    "issues.csv",
+    "review.csv",
+    "labels.csv",
+    "pred_probs.npy",
+    "predictions.json",
+    ROWS,
+)
 """Files of the folder, beside the ledger."""
 
 
@@ -46,6 +58,7 @@ def save(found: Audit, folder: Path, command: str = "") -> Path:
         files.write_bytes(original, listed)
     enter(found, folder, original)
     keep(found.predictions, folder)
+    write_rows(kept(found, folder), folder)
     files.write_bytes(folder / "issues.csv", as_csv(found.issues()))
     files.write_bytes(folder / "review.csv", as_csv(to_review(found)))
     return write_report(report, folder)
@@ -139,6 +152,45 @@ def to_review(found: Audit) -> dict[str, Any]:
     n = len(found.review)
     sampled = ["random"] * found.n_random + ["flagged"] * (n - found.n_random)
     return known | {"sampled": sampled, "verdict": [""] * n, "label": [""] * n, "reviewer": [""] * n, "note": [""] * n}
+
+
+def kept(found: Audit, folder: Path) -> KeptRows:
+    """What was found about every row, for the review."""
+    table, labels = found.table, found.table.labels
+    suggested, bare = found.suggested(np.arange(table.n_rows)), np.flatnonzero(~labels.present)
+    suggested[bare] = found.predictions.pred_probs[bare].argmax(axis=1)
+    source, paths = table.source, None
+    if (
+        source is not None
+        and source.is_dir()
+        and table.image is not None
+        and is_string(table.columns[table.image].type)
+    ):
+        paths = table.columns[table.image].combine_chunks()
+    return KeptRows(
+        origin=Origin(
+            verb="audit",
+            title="table" if source is None else source.resolve().name,
+            label=table.label,
+            source=None if source is None else seen_from(folder, source),
+            sha256=table.digest,
+            id=table.id,
+            text=table.text,
+            image=table.image,
+            excluded=table.excluded,
+        ),
+        space=labels.space,
+        given=labels.y,
+        present=labels.present,
+        suggested=suggested,
+        p_wrong=found.probability.p_wrong_,
+        low=found.probability.low_,
+        high=found.probability.high_,
+        score=found.confident.scores_,
+        flagged=found.confident.is_issue_,
+        ids=table.ids,
+        paths=paths,
+    )
 
 
 def as_csv(columns: dict[str, Any]) -> bytes:

@@ -211,9 +211,10 @@ def fingerprint(table: LabelledTable, options: AuditOptions, embeddings: npt.Arr
 
 
 def keep(found: Predictions, folder: Path) -> None:
-    """Keep cross-validated probabilities in `folder` for the next run, written beside and renamed."""
-    if found.origin != "cross-validated":
-        return
+    """Keep the probabilities in `folder` for reviews, and for the next run; written beside and renamed.
+
+    The user's own are kept too, with a key that fits no run.
+    """
     about = {"key": found.key, "model": found.model, "accuracy": found.accuracy, "notes": found.notes}
     about["warnings"] = found.warnings
     with files.replacing(folder / "pred_probs.npy") as out:

@@ -120,7 +120,7 @@ def read_table(
     if path is None:
         table = hub.read(source) if hub.is_dataset(source) else _frame(source)
     else:
-        table = _file(path, missing, [name for name in (label, id) if name is not None])
+        table = raw_table(path, missing, [name for name in (label, id) if name is not None])
     files.require_distinct(table.schema.names, told)
     noted = columnar.space_of(table.schema, told)
     label = label_name(label, noted, table, told)
@@ -198,7 +198,8 @@ def _frame(source: Any) -> pa.Table:
     return columnar.named(frames.read(source))
 
 
-def _file(path: Path, missing: Collection[str], as_text: Collection[str]) -> pa.Table:
+def raw_table(path: Path, missing: Collection[str] = MISSING, as_text: Collection[str] = ()) -> pa.Table:
+    """All columns of a file or folder as they stand, the label among them; columns `as_text` keep their cells."""
     if path.is_dir():
         return hub.read(hub.load(path)) if hub.is_saved(path) else folders.read(path)
     form = files.form_of(path)

@@ -1,0 +1,152 @@
+"""The data set behind a folder of results: found, checked to be the very one, and read a row at a time."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assay.errors import InputError
+from assay.evidence.kept_rows import KeptRows
+from assay.labels.formats import files, frames, hub
+from assay.labels.tables import raw_table
+
+BATCH = 64
+"""Rows of large cells (pictures in a Parquet file) that are decoded at a time."""
+
+
+class Source:
+    """The columns of the data set, without its label.
+
+    Parameters
+    ----------
+    kept : what was found about its rows.
+    folder : where that was kept.
+    given : where the data are; None looks where they were, and beside the folder.
+
+    Raises
+    ------
+    InputError : the data are not there, or are not the ones that were looked at. The SHA-256 of a file is reckoned
+        anew, about a second for a gigabyte, since a size and a time say nothing of what is inside. The pictures of a
+        folder are files of their own and are not read here.
+    """
+
+    def __init__(self, kept: KeptRows, folder: Path, given: Any = None) -> None:
+        self._kept = kept
+        self._lock = threading.Lock()
+        self._held: tuple[str, int, pa.RecordBatch] | None = None
+        self.path = self._find(folder, given)
+        root = kept.origin.root
+        self.root = self._root(folder) if root is not None or self.path is not None else None
+        self._frame = given if given is not None and self.path is None else None
+
+    def _find(self, folder: Path, given: Any) -> Path | None:
+        """Where the data are, None for a frame or when there are none."""
+        origin = self._kept.origin
+        if given is not None and not isinstance(given, str | Path):
+            return None
+        if given is None and origin.source is None:
+            return None
+        if given is not None:
+            places = [Path(given)]
+        else:
+            assert origin.source is not None
+            places = [folder / origin.source, folder.absolute().parent / Path(origin.source).name]
+        there = [place for place in places if place.exists()]
+        if not there:
+            raise InputError(f"The data set {places[0]} is not there: say where it is with --source.")
+        if origin.sha256 is None:
+            return there[0]
+        for place in there:
+            if place.is_file() and files.digest(place) == origin.sha256:
+                return place
+        raise InputError(
+            f"{there[0]} changed since these results were written, or is another file: run `assay {origin.verb}` again."
+        )
+
+    def _root(self, folder: Path) -> Path | None:
+        """The folder below which image paths lie."""
+        if self.path is not None and self._kept.origin.root is None:
+            return self.path if self.path.is_dir() else self.path.parent
+        root = folder / (self._kept.origin.root or "")
+        return root if root.is_dir() else None
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """All columns but the label and the large ones, read when first wanted; a row a data row."""
+        origin, n = self._kept.origin, len(self._kept.given)
+        if self._kept.paths is not None:
+            return pa.table({str(origin.image): self._kept.paths})
+        if self.path is None and self._frame is None:
+            return pa.table({"row": np.arange(n)}).drop_columns(["row"])
+        if self.path is None:
+            table = hub.read(self._frame) if hub.is_dataset(self._frame) else frames.read(self._frame)
+        elif self.large:
+            names = [name for name in pq.read_schema(self.path).names if name not in self.large]
+            table = pq.read_table(self.path, columns=names, memory_map=True)
+        else:
+            table = raw_table(self.path, as_text=[name for name in (origin.label, origin.id) if name])
+        if table.num_rows != n:
+            raise InputError(f"The data set has {table.num_rows} rows, the results are about {n}: it is another one.")
+        return table.drop_columns([origin.label]) if origin.label in table.column_names else table
+
+    @cached_property
+    def large(self) -> tuple[str, ...]:
+        """Columns of a Parquet file that hold bytes or pixels; they are read a few rows at a time."""
+        if self.path is None or self.path.is_dir() or files.suffix_of(self.path) != ".parquet":
+            return ()
+        return tuple(field.name for field in pq.read_schema(self.path) if _is_large(field.type))
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all columns."""
+        return [*self.table.column_names, *self.large]
+
+    def cell(self, row: int, name: str) -> Any:
+        """The value of a cell as a Python object; pixels as an array."""
+        if name in self.large:
+            column, at = self._batch(row, name)
+        else:
+            files.require_column(name, self.names, "The data set")
+            column, at = self.table[name], row
+        if isinstance(column.type, pa.FixedShapeTensorType):
+            one = column.slice(at, 1)
+            one = one.combine_chunks() if isinstance(one, pa.ChunkedArray) else one
+            one = one.chunk(0) if isinstance(one, pa.ChunkedArray) else one
+            return one.to_numpy_ndarray()[0]
+        return column[at].as_py()
+
+    def _batch(self, row: int, name: str) -> tuple[pa.Array, int]:
+        """The few rows of a large column around `row`, and its place in them."""
+        with self._lock:
+            if self._held is not None and self._held[0] == name and 0 <= row - self._held[1] < len(self._held[2]):
+                return self._held[2], row - self._held[1]
+            parquet, start = self._parquet, 0
+            for group in range(parquet.num_row_groups):
+                size = parquet.metadata.row_group(group).num_rows
+                if row < start + size:
+                    break
+                start += size
+            for batch in parquet.iter_batches(BATCH, row_groups=[group], columns=[name], use_threads=False):
+                if row < start + batch.num_rows:
+                    self._held = (name, start, batch.column(0))
+                    return batch.column(0), row - start
+                start += batch.num_rows
+        raise InputError(f"There is no row {row}.")
+
+    @cached_property
+    def _parquet(self) -> pq.ParquetFile:
+        return pq.ParquetFile(self.path, memory_map=True)
+
+
+def _is_large(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.BaseExtensionType):
+        return True
+    if pa.types.is_struct(kind):
+        return any(_is_large(kind.field(at).type) for at in range(kind.num_fields))
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
