@@ -7,6 +7,7 @@ hard classes and into one line of evidence a task. The methods themselves know n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import starmap
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.base import BaseEstimator
 from assay.errors import InputError
 from assay.kernels.belief_rows import Ties, evidence_of, top_class
 from assay.kernels.blocks import Backend, fold
+from assay.kernels.vote_device import DeviceVotes
 from assay.kernels.vote_em import FLOOR, ExpectedVotes, Scale, TaskVotes, VoteModel, ascend, beliefs
 from assay.kernels.vote_order import rank, ranked_table, worker_codes
 from assay.kernels.vote_table import UNKNOWN, VoteTable, count_codes, vote_table
@@ -146,6 +148,7 @@ class LearnedWorkers(BaseEstimator):  # type: ignore[misc]
         max_iter: int = 100,
         tol: float = 1e-5,
         accelerate: bool = False,
+        device: str | None = None,
         ties: Ties = "lowest",
         random_state: int = 0,
     ) -> None:
@@ -154,6 +157,7 @@ class LearnedWorkers(BaseEstimator):  # type: ignore[misc]
         self.max_iter = max_iter
         self.tol = tol
         self.accelerate = accelerate
+        self.device = device
         self.ties = ties
         self.random_state = random_state
 
@@ -166,7 +170,8 @@ class LearnedWorkers(BaseEstimator):  # type: ignore[misc]
     def fit(self, votes: Votes, gold: Hard | None = None) -> Self:
         """Learn from votes; `gold`, one row a task, holds the classes that are known: they are kept and taught from."""
         table = table_of(votes)
-        block = TaskVotes(table, gold_codes(votes, gold))
+        known = gold_codes(votes, gold)
+        block = TaskVotes(table, known, DeviceVotes(table, known, self.device) if self.device else None)
         self._ascend(lambda: [block], votes, table.per_worker(), table.weight_per_worker(), "serial")
         belief = beliefs(block, self._model)
         belief.setflags(write=False)  # so that Soft needs no copy
@@ -187,10 +192,10 @@ class LearnedWorkers(BaseEstimator):  # type: ignore[misc]
         is run again. For the beliefs, ask `predict_proba` of each block.
         """
         seen = Census(make_blocks)
-        held = list(map(TaskVotes._make, seen.tables())) if keep else None
+        held = list(starmap(TaskVotes, seen.tables())) if keep else None
 
         def make() -> Iterable[TaskVotes]:
-            return map(TaskVotes._make, seen.tables()) if held is None else held
+            return starmap(TaskVotes, seen.tables()) if held is None else held
 
         self._ascend(make, seen, seen.worker_votes, seen.worker_weight, backend)
         return self

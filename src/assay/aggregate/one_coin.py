@@ -68,6 +68,7 @@ class OneCoin(LearnedWorkers):
     max_iter : most EM steps.
     tol : gain of the log-posterior, per vote, below which the ascent ends.
     accelerate : jump along the path of the ascent (SQUAREM) where that gains; fewer steps, the same guarantee.
+    device : a device of torch for the sweeps of `fit`, "cuda" for a GPU; None is the processor.
     ties : for `predict`: "lowest" code, or "seeded" draw.
     random_state : seed of the draw.
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from assay.kernels.blocks import in_parts
 from assay.kernels.climb import Climb, climb
+from assay.kernels.vote_device import DeviceVotes
 from assay.kernels.vote_sweeps import skill_sweep, table_sweep
 from assay.kernels.vote_table import UNKNOWN, VoteTable, task_parts
 
@@ -33,6 +34,11 @@ class TaskVotes(NamedTuple):
 
     table: VoteTable
     gold: npt.NDArray[np.int32] = UNKNOWN  # (n,) known class or -1; of no entries when no class is known
+    sent: DeviceVotes | None = None  # the same on a device of torch, where the sweeps then run
+
+    def parts(self) -> Any:
+        """Edges of the parts of the tasks that threads share; one part for a device."""
+        return task_parts(self.table.ptr) if self.sent is None else np.array([0, self.table.n_tasks])
 
 
 class Scale(NamedTuple):
@@ -102,7 +108,7 @@ class ExpectedVotes:
 
     def update(self, block: TaskVotes) -> None:
         """Take in a block, in threads over its tasks."""
-        edges = task_parts(block.table.ptr)
+        edges = block.parts()
         if self._cells.size > block.table.n_votes:  # a table for every thread would cost more than the votes
             edges = edges[[0, -1]]
 
@@ -143,7 +149,7 @@ class ExpectedVotes:
 def beliefs(block: TaskVotes, model: VoteModel) -> Floats:
     """P(truth) of each task (n, k) under the model; a task without votes gets the prior, one with gold is certain."""
     result = np.empty((block.table.n_tasks, len(model.log_prior)))
-    edges = task_parts(block.table.ptr)
+    edges = block.parts()
     uncounted = np.empty((0,) * model.log_worker.ndim, dtype=np.int64)
 
     def task(part: int) -> None:
@@ -217,6 +223,8 @@ def _sweep(
     table = block.table
     skill = cells.ndim == 2
     logs = (np.empty(0), _START[skill]) if model is None else (model.log_prior, model.log_worker)
+    if block.sent is not None:
+        return block.sent.sweep(*logs, *scale, cells, classes, belief)
     columns = table.ptr, table.worker, table.label, table.weights, block.gold
     kernel = skill_sweep if skill else table_sweep
     return int(kernel(*columns, *logs, span[0], span[1], *scale, cells, classes, belief))
