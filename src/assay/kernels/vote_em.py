@@ -224,7 +224,7 @@ def _sweep(
     skill = cells.ndim == 2
     logs = (np.empty(0), _START[skill]) if model is None else (model.log_prior, model.log_worker)
     if block.sent is not None:
-        return block.sent.sweep(*logs, *scale, cells, classes, belief)
+        return block.sent.sweep(logs[0], logs[1], scale.vote, scale.nat, cells, classes, belief)
     columns = table.ptr, table.worker, table.label, table.weights, block.gold
     kernel = skill_sweep if skill else table_sweep
     return int(kernel(*columns, *logs, span[0], span[1], *scale, cells, classes, belief))
