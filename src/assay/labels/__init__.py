@@ -3,6 +3,7 @@
 `assay.labels.convert` turns one type into another, `assay.labels.likelihood` scores a model against any of them.
 """
 
+from assay.labels.boxes import Boxes
 from assay.labels.candidates import Candidates
 from assay.labels.censored import Censored
 from assay.labels.container import Container
@@ -18,6 +19,7 @@ from assay.labels.tags import Tags
 from assay.labels.votes import Votes
 
 __all__ = [
+    "Boxes",
     "Candidates",
     "Censored",
     "Container",
