@@ -45,9 +45,9 @@ class DeviceVotes:
             message = f"There is no device {device!r} here ({reason}): leave it out for the processor."
             raise InputError(message) from None
         task = np.repeat(np.arange(table.n_tasks), np.diff(table.ptr))
-        self.task, self.worker, self.label = map(self._send, (task, table.worker, table.label))
-        self.weight = self._send(table.weights, torch.float64) if len(table.weights) else None
-        self.gold = self._send(gold) if len(gold) else None
+        self.task, self.worker, self.label = (self._send(values) for values in (task, table.worker, table.label))
+        self.weight: Any = self._send(table.weights, torch.float64) if len(table.weights) else None
+        self.gold: Any = self._send(gold) if len(gold) else None
         self.counted = self._send((np.diff(table.ptr) > 0) | (gold >= 0 if len(gold) else False), torch.bool)
         self.n_tasks = table.n_tasks
 
