@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize
 from sklearn.base import BaseEstimator
+from threadpoolctl import threadpool_limits
 
 from assay.aggregate import ranked_votes, table_of, task_evidence
 from assay.kernels.belief_rows import Ties, top_class
@@ -97,7 +98,10 @@ def most_probable(
         log_likelihood.append(log_posterior[-1] + float(away @ away) / 2)
 
     options: Any = {"maxcor": MEMORY, "maxiter": max_iter, "maxfun": 2 * max_iter, "ftol": tol, "gtol": 1e-8}
-    found = optimize.minimize(loss, np.zeros(len(scale)), jac=True, method="L-BFGS-B", callback=note, options=options)
+    with threadpool_limits(1):  # threads of BLAS wait longer for each other than these products take
+        found = optimize.minimize(
+            loss, np.zeros(len(scale)), jac=True, method="L-BFGS-B", callback=note, options=options
+        )
     return GladFit(*parameters(found.x), log_posterior, log_likelihood, bool(found.success))
 
 
