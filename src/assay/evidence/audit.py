@@ -17,7 +17,7 @@ import pyarrow as pa
 from assay.audit.confident_learning import ConfidentLearning
 from assay.audit.duplicates import Duplicates
 from assay.audit.error_probability import ErrorProbability
-from assay.audit.error_rate import ErrorRate, ErrorRateEstimate, draw, roles
+from assay.audit.error_rate import ErrorRate, ErrorRateEstimate, draw
 from assay.audit.overlap import Overlap
 from assay.audit.slices import Slices
 from assay.errors import InputError
@@ -26,6 +26,7 @@ from assay.evidence.audit_predictions import Predictions, predict
 from assay.evidence.audit_structure import find_structure
 from assay.evidence.audit_verdicts import known_verdicts
 from assay.evidence.shown import number
+from assay.kernels.audit_draw import AuditOrder
 from assay.labels.spaces import Space
 from assay.labels.tables import LabelledTable, read_table
 from assay.labels.verdicts import Judged, Verdicts
@@ -268,15 +269,17 @@ def rate_of(
     present: npt.NDArray[np.bool_],
     seed: int,
 ) -> tuple[ErrorRateEstimate, int]:
-    """The error rate of the labelled rows, and how many reviewed rows could not count for it."""
-    here = judged.rows[present[judged.rows]]
-    wrong = judged.wrong[present[judged.rows]]
-    rows = (np.cumsum(present) - 1)[here]
-    flagged = confident.is_issue_[present]
-    role = roles(flagged, probability.prior_[present], rows, seed)
-    counts = role != "extra"
-    rate = ErrorRate().estimate(flagged, rows[counts], wrong[counts], role[counts] == "sample")
-    return rate, int(np.sum(~counts))
+    """The error rate of the labelled rows, and how many reviewed rows could not count for it.
+
+    Rows whose reviewers are split evenly, or all skipped them, are taken out: the rate is that of rows that people can
+    judge, and the random audit goes on past them.
+    """
+    here = present[judged.rows]
+    order = AuditOrder(confident.is_issue_, probability.prior_, seed, present)
+    strata, known, n_extra = order.counts(
+        judged.rows[here], judged.wrong[here], judged.undecided[present[judged.undecided]]
+    )
+    return ErrorRate().from_counts(strata, known), n_extra
 
 
 def next_reviews(

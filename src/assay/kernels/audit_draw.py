@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from assay.errors import InputError
+from assay.kernels.strata import Stratum
 
 _PURPOSE = 0xA0D17  # so that a caller's own generator with the same seed does not walk in step with the draw
+_STRETCH = 4096  # rows looked at together for one that is open
+
+Rows = npt.NDArray[np.int64]
 
 
 def allocate(sizes: npt.ArrayLike, spread: npt.ArrayLike, total: int) -> npt.NDArray[np.int64]:
@@ -33,6 +39,117 @@ def allocate(sizes: npt.ArrayLike, spread: npt.ArrayLike, total: int) -> npt.NDA
         out += step
         left -= int(step.sum())
     return out
+
+
+class AuditOrder:
+    """The order of a random audit of the flagged and of the unflagged rows, sorted once and asked after every review.
+
+    Rows of a stratum come in one random order that depends on the seed and the number of rows alone.
+
+    Parameters
+    ----------
+    flagged : (n_rows,) bool.
+    ranking : (n_rows,) score from before any verdict, large is suspicious; None where only draws are asked for.
+    random_state : seed of the order.
+    mask : (n_rows,) True for the rows that have a label, the others are not drawn; None: all of them.
+    """
+
+    def __init__(
+        self,
+        flagged: npt.ArrayLike,
+        ranking: npt.ArrayLike | None = None,
+        random_state: int = 0,
+        mask: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
+        flags = check_flags(flagged)
+        self.flagged, self.n_rows = flags, len(flags)
+        inside = np.ones(len(flags), dtype=bool) if mask is None else mask
+        key = np.empty(len(flags))
+        key[inside] = np.random.default_rng([random_state, _PURPOSE]).random(int(inside.sum()))
+        self.as_drawn: list[Rows] = []  # of each stratum: its rows in the order of the draw
+        self.worst_first: list[Rows] = []
+        self.place = np.zeros(len(flags), dtype=np.int64)  # of a row in `worst_first`
+        for stratum in (flags & inside, ~flags & inside):
+            members = np.flatnonzero(stratum)
+            self.as_drawn.append(members[np.argsort(key[members], kind="stable")])
+            if ranking is not None:
+                worst = members[np.argsort(-np.asarray(ranking, dtype=np.float64)[members], kind="stable")]
+                self.worst_first.append(worst)
+                self.place[worst] = np.arange(len(worst))
+
+    def next(self, open_rows: npt.NDArray[np.bool_], means: npt.ArrayLike, n: int) -> Rows:
+        """The next `n` rows to draw among those still open, strata interleaved as Neyman's rule asks.
+
+        Parameters
+        ----------
+        open_rows : (n_rows,) bool, the rows that may come.
+        means : (2,) mean chance of being wrong of the flagged and of the unflagged rows.
+        """
+        rows, turns = [], []
+        for drawn, mean in zip(self.as_drawn, np.clip(means, 1e-4, 1 - 1e-4), strict=True):
+            at = _first_open(open_rows, drawn, n)
+            rows.append(drawn[at])
+            turns.append((at + 0.5) / max(len(drawn) * np.sqrt(mean * (1 - mean)), 1e-12))
+        found, turn = np.concatenate(rows), np.concatenate(turns)
+        return np.asarray(found[np.lexsort((found, turn))][:n])
+
+    def roles(
+        self, done: npt.NDArray[np.bool_], undecided: npt.NDArray[np.bool_] | None = None
+    ) -> list[tuple[Rows, Rows]]:
+        """Of each stratum the rows that are a census and those that are a random sample of the others; see `roles`.
+
+        Takes time in proportion to the reviewed rows, not to all.
+
+        Parameters
+        ----------
+        done : (n_rows,) bool, the reviewed rows.
+        undecided : (n_rows,) bool, rows on which no verdict could be had; they are passed over as if they were not
+            there.
+        """
+        out = np.zeros(self.n_rows, dtype=bool) if undecided is None else undecided
+        most = int(done.sum() + out.sum()) + 1  # among so many rows one is not reviewed, or all are
+        found = []
+        for drawn, worst in zip(self.as_drawn, self.worst_first, strict=True):
+            first = worst[:most][~out[worst[:most]]]
+            order = drawn[:most][~out[drawn[:most]]]
+            size = _leading(done[first])
+            sample = order[: _leading(done[order])]
+            if size < len(first) and len(sample):  # else the whole stratum was reviewed
+                # The census leaves half of the random draw to the others.
+                limit = int(np.sort(self.place[sample])[len(sample) // 2])
+                size = int(np.count_nonzero(self.place[first[:size]] < limit))
+            others = order[~np.isin(order, first[:size])]
+            found.append((first[:size], others[: _leading(done[others])]))
+        return found
+
+    def counts(
+        self, rows: npt.ArrayLike, wrong: npt.NDArray[np.bool_], undecided: npt.ArrayLike = ()
+    ) -> tuple[tuple[Stratum, Stratum], tuple[Stratum, Stratum], int]:
+        """What reviewed rows say about all rows, for `ErrorRate.from_counts`.
+
+        Parameters
+        ----------
+        rows, wrong : (v,) distinct reviewed rows and whether their label is wrong.
+        undecided : (u,) rows on which no verdict could be had. They leave the table: the error rate is that of the rows
+            that people can judge.
+
+        Returns
+        -------
+        strata, known : random samples of the flagged and the unflagged rows, and the rows that count exactly.
+        n_extra : reviewed rows that count for nothing but themselves.
+        """
+        at, left_out = check_rows(rows, self.n_rows), check_rows(undecided, self.n_rows)
+        done, bad, out = np.zeros((3, self.n_rows), dtype=bool)
+        done[at], bad[at], out[left_out] = True, wrong, True
+        gone = int(self.flagged[left_out].sum())
+        strata, known, used = [], [], 0
+        for drawn, less, (census, sample) in zip(
+            self.as_drawn, (gone, len(left_out) - gone), self.roles(done, out), strict=True
+        ):
+            strata.append(Stratum(len(drawn) - less - len(census), len(sample), int(bad[sample].sum())))
+            known.append(Stratum(len(census), len(census), int(bad[census].sum())))
+            used += len(census) + len(sample)
+        return (strata[0], strata[1]), (known[0], known[1]), len(at) - used
 
 
 def draw(
@@ -65,7 +182,7 @@ def draw(
     if n < 0:
         raise InputError(f"The number of rows to draw must not be negative; got {n}.")
     if p_wrong is None:
-        chance = np.where(mask, 0.3, 0.05)
+        means = [0.3, 0.05]
     else:
         chance = np.asarray(p_wrong, dtype=np.float64)
         if chance.shape != mask.shape:
@@ -73,21 +190,16 @@ def draw(
         outside = ~((chance >= 0) & (chance <= 1))
         if outside.any():
             raise InputError("p_wrong must lie in 0..1 without NaN.", row=int(np.flatnonzero(outside)[0]))
-    key = np.random.default_rng([random_state, _PURPOSE]).random(len(mask))
-    turn = np.empty(len(mask))
-    for stratum in (mask, ~mask):
-        rows = np.flatnonzero(stratum)
-        if len(rows) == 0:
-            continue
-        mean = float(np.clip(chance[rows].mean(), 1e-4, 1 - 1e-4))
-        weight = len(rows) * np.sqrt(mean * (1 - mean))
-        turn[rows[np.argsort(key[rows], kind="stable")]] = (np.arange(len(rows)) + 0.5) / weight
-    order = np.argsort(turn, kind="stable")
+        means = mean_chances(mask, chance)
+    left = np.ones(len(mask), dtype=bool)
     if reviewed_rows is not None:
-        done = np.zeros(len(mask), dtype=bool)
-        done[check_rows(reviewed_rows, len(mask))] = True
-        order = order[~done[order]]
-    return order[:n]
+        left[check_rows(reviewed_rows, len(mask))] = False
+    return AuditOrder(mask, None, random_state).next(left, means, n)
+
+
+def mean_chances(flagged: npt.NDArray[np.bool_], chance: npt.NDArray[np.floating[Any]]) -> list[float]:
+    """Mean chance of being wrong of the flagged and of the other rows, 0 where there are none."""
+    return [float(chance[rows].mean()) if rows.any() else 0.0 for rows in (flagged, ~flagged)]
 
 
 def roles(
@@ -111,34 +223,28 @@ def roles(
     -------
     (v,) "census", "sample" or "extra"; an extra row is a fact about itself and says nothing about others.
     """
-    mask = check_flags(flagged)
-    rows = check_rows(reviewed_rows, len(mask))
-    score = np.asarray(ranking, dtype=np.float64)
-    key = np.random.default_rng([random_state, _PURPOSE]).random(len(mask))
-    done = np.zeros(len(mask), dtype=bool)
+    order = AuditOrder(flagged, ranking, random_state)
+    rows = check_rows(reviewed_rows, order.n_rows)
+    done = np.zeros(order.n_rows, dtype=bool)
     done[rows] = True
-    role = np.full(len(mask), "extra", dtype="<U6")
-    for stratum in (mask, ~mask):
-        members = np.flatnonzero(stratum)
-        worst_first = members[np.argsort(-score[members], kind="stable")]
-        census = worst_first[: _census_size(done, worst_first, members[np.argsort(key[members], kind="stable")])]
-        others = np.setdiff1d(members, census)
-        as_drawn = others[np.argsort(key[others], kind="stable")]
+    role = np.full(order.n_rows, "extra", dtype="<U6")
+    for census, sample in order.roles(done):
         role[census] = "census"
-        role[as_drawn[: _leading(done[as_drawn])]] = "sample"
+        role[sample] = "sample"
     return role[rows]
 
 
-def _census_size(
-    done: npt.NDArray[np.bool_], worst_first: npt.NDArray[np.int64], as_drawn: npt.NDArray[np.int64]
-) -> int:
-    """How many of the worst rows are a census: all of them reviewed, half of the random draw left for the others."""
-    most = _leading(done[worst_first])
-    drawn = as_drawn[: _leading(done[as_drawn])]
-    if most == len(worst_first) or not len(drawn):
-        return most
-    places = np.flatnonzero(np.isin(worst_first, drawn))
-    return min(most, int(places[len(drawn) // 2]))
+def _first_open(open_rows: npt.NDArray[np.bool_], drawn: Rows, n: int) -> Rows:
+    """Places of the first n rows of `drawn` that are open, looked for a stretch at a time."""
+    found: list[Rows] = []
+    count = 0
+    for start in range(0, len(drawn), _STRETCH):
+        at = start + np.flatnonzero(open_rows[drawn[start : start + _STRETCH]])
+        found.append(at)
+        count += len(at)
+        if count >= n:
+            break
+    return np.concatenate(found)[:n] if found else np.zeros(0, dtype=np.int64)
 
 
 def _leading(done: npt.NDArray[np.bool_]) -> int:

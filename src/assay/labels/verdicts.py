@@ -57,6 +57,7 @@ class Judged(NamedTuple):
     random : `(m,)` bool, the row is in the random sample, flagged or not.
     n_ties : rows left out because as many reviewers said wrong as not.
     n_skipped : rows left out because nobody decided.
+    undecided : `(n_ties + n_skipped,)` the rows left out, rising.
     """
 
     rows: npt.NDArray[np.int64]
@@ -64,6 +65,7 @@ class Judged(NamedTuple):
     random: Bools
     n_ties: int
     n_skipped: int
+    undecided: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +164,7 @@ class Verdicts:
             random=np.isin(rows, self.rows[self.sampled == "random"])[decided],
             n_ties=int(np.count_nonzero(~decided & (said > 0))),
             n_skipped=int(np.count_nonzero(said == 0)),
+            undecided=rows[~decided],
         )
 
 
