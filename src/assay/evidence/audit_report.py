@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from assay.audit.error_rate import ErrorRate, ErrorRateEstimate
 from assay.evidence import plots, rows
@@ -20,6 +18,7 @@ from assay.evidence.audit_structure import structure_sections
 from assay.evidence.report import Card, Cards, Column, Command, Fact, Grid, Matrix, Prose, Report, Section
 from assay.evidence.results import versions_of
 from assay.evidence.shown import number
+from assay.evidence.telling import readable
 from assay.kernels.intervals import wilson
 
 N_CARDS = 24
@@ -124,15 +123,6 @@ def contents_of(found: Audit, chosen: npt.NDArray[np.int64]) -> list[Any]:
     columns = dict(readable(table.features))
     y = table.labels.y
     return list(rows.table_rows(columns, chosen, y, found.suggested(chosen), table.labels.space.names))
-
-
-def readable(features: pa.Table) -> Iterator[tuple[str, Any]]:
-    """Columns as arrays of plain values; lists, records and bytes as text."""
-    for name, column in zip(features.column_names, features.columns, strict=True):
-        if pa.types.is_nested(column.type) or pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
-            yield name, np.array([None if cell is None else str(cell) for cell in column.to_pylist()], dtype=object)
-        elif not isinstance(column.type, pa.BaseExtensionType):
-            yield name, column.to_numpy()
 
 
 def where(found: Audit) -> Section:

@@ -7,7 +7,6 @@ that speak loudest first, pictures small and sharp.
 from __future__ import annotations
 
 import base64
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,15 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.errors import InputError
-from assay.evidence.shown import LONGEST, number
+from assay.evidence import pictures
+from assay.evidence.shown import LONGEST
+from assay.evidence.telling import Telling, spread
 
 if TYPE_CHECKING:
     from PIL import Image as pillow
 
 SIDE = 160
 """Longest side of a picture in a report, pixels."""
-_CRISP = 64  # pictures up to this side are drawn larger with hard pixel edges
-_BINS = 10
 _HEAD = 320
 _DATA_URI = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/]+={0,2}")
 
@@ -79,7 +78,7 @@ class Picture:
     @property
     def crisp(self) -> bool:
         """Whether the picture is so small that it is drawn larger with hard pixel edges."""
-        return max(self.width, self.height) <= _CRISP
+        return max(self.width, self.height) <= pictures.CRISP
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,87 +147,17 @@ def table_rows(
     names : `(k,)` class names of the codes.
     """
     chosen = np.asarray(rows, dtype=np.int64)
-    found: list[list[tuple[float, str, str, str]]] = [[] for _ in chosen]
-    for column, raw in columns.items():
-        values = np.asarray(raw)
-        bins, continuous = _bins(values)
-        if given is None or suggested is None:
-            scores, notes = _surprise(bins, _tail(values.astype(float), chosen) if continuous else None, chosen)
-        else:
-            scores, notes = _evidence(bins, chosen, np.asarray(given), np.asarray(suggested), names)
-        for at, row in enumerate(chosen):
-            found[at].append((float(scores[at]), str(column), _spell(values[row]), notes[at]))
-    return [TableRow(tuple(one[1:] for one in sorted(row, key=lambda one: -one[0]))) for row in found]
-
-
-def _spell(value: object) -> str:
-    if value is None or value != value:
-        return "missing"
-    if isinstance(value, np.generic):
-        value = value.item()
-    return f"{value:.6g}" if isinstance(value, float) else str(value)[:LONGEST]
-
-
-def _bins(values: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.int64], bool]:
-    """Codes `(n,)` of the values, and whether they are quantile bins of many numbers; missing has its own code."""
-    if values.dtype.kind in "fiu":
-        numbers = values.astype(float)
-        known = numbers[~np.isnan(numbers)]
-        if len(np.unique(known)) > 2 * _BINS:
-            edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1]))
-            codes = np.searchsorted(edges, numbers, side="right")
-            codes[np.isnan(numbers)] = len(edges) + 1
-            return codes.astype(np.int64), True
-        return np.unique(numbers, return_inverse=True)[1].astype(np.int64), False
-    seen: dict[str, int] = {}
-    return np.array([seen.setdefault(_spell(value), len(seen)) for value in values], dtype=np.int64), False
-
-
-def _surprise(
-    bins: npt.NDArray[np.int64], tail: npt.NDArray[np.float64] | None, chosen: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.float64], list[str]]:
-    """How unusual `(m,)` each chosen value is beyond what is usual in its column, so that a column of ids is silent."""
-    if tail is None:
-        shares = np.bincount(bins) / len(bins)
-        present = shares[shares > 0]
-        share, usual = shares[bins[chosen]], -float((present * np.log(present)).sum())
-    else:
-        share, usual = np.maximum(tail, 1 / len(bins)), 1.0  # the mean of -log of a uniform share
-    scores = -np.log(share) - usual
-    told = (scores > 1) & (share <= 0.05)
-    return scores, [
-        f"{number(float(one), '%')} of rows are as unusual" if tell else ""
-        for one, tell in zip(share, told, strict=True)
-    ]
-
-
-def _tail(values: npt.NDArray[np.float64], chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Share `(m,)` of the rows that are at least as far from the median as each chosen one."""
-    distance = np.abs(values - np.nanmedian(values))
-    ordered = np.sort(distance[~np.isnan(distance)])
-    share = 1 - np.searchsorted(ordered, distance[chosen], side="left") / max(1, len(ordered))
-    share[np.isnan(distance[chosen])] = np.mean(np.isnan(distance))
-    return share
-
-
-def _evidence(
-    bins: npt.NDArray[np.int64],
-    chosen: npt.NDArray[np.int64],
-    given: npt.NDArray[np.generic],
-    suggested: npt.NDArray[np.generic],
-    names: Sequence[str],
-) -> tuple[npt.NDArray[np.float64], list[str]]:
-    """Log ratio `(m,)` of how common the chosen rows' values are under the suggested and under the given label."""
-    n_bins, n_classes = int(bins.max()) + 1, int(max(given.max(), suggested.max())) + 1
-    counts = np.bincount(given.astype(np.int64) * n_bins + bins, minlength=n_bins * n_classes).reshape(-1, n_bins)
-    log_share = np.log((counts + 1) / (counts.sum(axis=1, keepdims=True) + n_bins))
-    here, old, new = bins[chosen], given[chosen].astype(np.int64), suggested.astype(np.int64)
-    ratio = log_share[new, here] - log_share[old, here]
-    notes = []
-    for value, code in zip(np.exp(ratio), new, strict=True):
-        name = names[code] if len(names) > code else f"class {code}"
-        notes.append(f"{value:.1f} times as common in {name[:40]}" if value >= 1.5 else "")
-    return ratio, notes
+    arrays = {str(name): np.asarray(values) for name, values in columns.items()}
+    some = spread(max((len(values) for values in arrays.values()), default=0))
+    few = {name: values[some] for name, values in arrays.items()}
+    told = given is not None and suggested is not None
+    old, new = (np.asarray(given), np.asarray(suggested)) if told else (None, None)
+    telling = Telling(few, None if old is None else old[some], names)
+    found = []
+    for at, row in enumerate(chosen):
+        codes = () if old is None or new is None else (int(old[row]), int(new[at]))
+        found.append(TableRow(telling.row({name: values[row] for name, values in arrays.items()}, *codes)))
+    return found
 
 
 def picture(
@@ -244,55 +173,9 @@ def picture(
     alt : what the picture is, for readers who do not see it.
     value_range : the values of an array that mean black and white; by default 0 to 255 for uint8, else its own range.
     """
-    from PIL import Image, ImageOps
-
     try:
-        image = _open(source, value_range)
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I") or image.mode == "F":
-            image = _from_array(np.asarray(image), None)
-        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = image.convert("L" if image.mode in ("1", "L") else "RGB")
-        image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    except InputError:
-        raise
-    except Exception as error:  # Pillow raises many kinds for broken files, and one bad file must not cost the report
-        return text(f"This picture could not be read: {error}")
-    tiny = max(image.size) <= _CRISP
-    stream = io.BytesIO()
-    image.save(stream, format="PNG" if tiny else "JPEG", **({"optimize": True} if tiny else {"quality": 82}))
-    uri = f"data:image/{'png' if tiny else 'jpeg'};base64,{base64.b64encode(stream.getvalue()).decode()}"
-    return Picture(uri, image.width, image.height, alt)
-
-
-def _open(source: object, value_range: tuple[float, float] | None) -> pillow.Image:
-    from PIL import Image
-
-    if isinstance(source, np.ndarray):
-        return _from_array(source, value_range)
-    if isinstance(source, bytes):
-        source = io.BytesIO(source)
-    if isinstance(source, str | Path | io.BytesIO):
-        image = Image.open(source)
-        image.draft("RGB", (2 * SIDE, 2 * SIDE))  # lets JPEG decode small at once
-        return image
-    if isinstance(source, Image.Image):
-        return source.copy()
-    raise InputError(f"A picture comes as a path, bytes, an array or a Pillow image, got a {type(source).__name__}.")
-
-
-def _from_array(pixels: npt.NDArray[np.generic], value_range: tuple[float, float] | None) -> pillow.Image:
-    from PIL import Image
-
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)) or 0 in pixels.shape:
-        raise InputError(f"A picture must have shape (h, w), (h, w, 1), (h, w, 3) or (h, w, 4), got {pixels.shape}.")
-    if pixels.dtype == np.uint8 and value_range is None:
-        return Image.fromarray(np.ascontiguousarray(pixels))
-    values = np.nan_to_num(pixels.astype(np.float64))
-    low, high = value_range or (float(values.min()), float(values.max()))
-    scaled = np.clip((values - low) / ((high - low) or 1.0), 0, 1) * 255
-    return Image.fromarray(scaled.round().astype(np.uint8))
+        image, _ = pictures.opened(source, SIDE, value_range)
+    except pictures.UnreadableError as error:  # one bad file must not cost the report
+        return text(error)
+    data, kind = pictures.encoded(image)
+    return Picture(f"data:{kind};base64,{base64.b64encode(data).decode()}", image.width, image.height, alt)
