@@ -1,0 +1,101 @@
+"""A judge without a model: a label is as good as it resembles the labels that were accepted, criterion by criterion.
+
+Each criterion is a number that describes a label (`features`). Its surprise is `-log` of the share of accepted labels
+that are as extreme, plus how far it lies outside all of them. The label with less surprise, on the mean over the
+criteria, is better; one more surprising than almost all accepted labels is bad.
+
+It looks at labels one by one, so the order in which they are shown cannot matter, and swapping them proves nothing:
+that it is unsure when two labels are about as surprising is what protects it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from assay.errors import InputError
+from assay.training.judges import BAD, FIRST, GOOD, SECOND, UNSURE, YES, Answer, Candidate, Case
+from assay.training.judges.features import learn_features
+from assay.training.judges.kinds import empty
+
+Floats = npt.NDArray[np.float64]
+
+FEWEST = 5
+
+
+class RulesJudge:
+    """Criteria learned from accepted labels; see `fit`.
+
+    Parameters
+    ----------
+    margin : nats of mean surprise by which a label must be better.
+    good : share of the accepted labels less surprising than a label that is called good.
+    bad : the same above which it is called bad; in between it is unsure.
+    """
+
+    name = "rules"
+    price = 0.0
+
+    def __init__(self, margin: float = 0.05, good: float = 0.8, bad: float = 0.98) -> None:
+        if not (margin >= 0 and 0 < good <= bad <= 1):
+            raise InputError(f"Expected margin >= 0 and 0 < good <= bad <= 1, got {margin}, {good} and {bad}.")
+        self.margin = margin
+        self.good = good
+        self.bad = bad
+
+    def fit(self, cases: Sequence[Case], accepted: Sequence[Any]) -> Self:
+        """Learn the criteria from cases (n,) and their accepted labels (n,), in canonical form (`kinds.read`)."""
+        if len(accepted) < FEWEST:
+            raise InputError(f"{len(accepted)} labels were accepted: criteria need at least {FEWEST} to learn from.")
+        self._features = learn_features(cases, accepted)
+        seen = np.stack([self._features.of(case, value) for case, value in zip(cases, accepted, strict=True)])
+        self._sorted = np.sort(seen, axis=0)
+        spread = np.subtract(*np.quantile(seen, [0.9, 0.1], axis=0)) / 2.563  # of a normal distribution
+        self._spread = np.maximum(spread, np.maximum(1e-6, 0.05 * np.abs(seen).mean(axis=0)))
+        self._levels = np.quantile([self._surprise(row).mean() for row in seen], [self.good, self.bad])
+        self._never_empty = not any(map(empty, accepted))
+        self._scored = lru_cache(maxsize=256)(self._score)
+        return self
+
+    @property
+    def criteria(self) -> tuple[str, ...]:
+        """Names of the criteria (d,)."""
+        return self._features.names
+
+    def compare(self, case: Case, first: Candidate, second: Candidate) -> Answer:
+        """The less surprising label, with the criterion that tells most."""
+        a, b = self._scored(case, first), self._scored(case, second)
+        gap = float(b.mean() - a.mean())
+        at = int(np.argmax(np.abs(a - b)))
+        why = f"surprise {a.mean():.3f} and {b.mean():.3f}; most by {self.criteria[at]} ({a[at]:.2f} and {b[at]:.2f})"
+        return Answer(UNSURE if abs(gap) <= self.margin else FIRST if gap > 0 else SECOND, why, gap)
+
+    def check(self, case: Case, candidate: Candidate) -> Answer:
+        """Good or bad beside the accepted labels."""
+        surprise = self._scored(case, candidate)
+        mean, (good, bad) = float(surprise.mean()), self._levels
+        at = int(np.argmax(surprise))
+        why = f"surprise {mean:.3f}, accepted up to {good:.3f}; most by {self.criteria[at]}"
+        return Answer(GOOD if mean <= good else BAD if mean > bad else UNSURE, why, float(good) - mean)
+
+    def present(self, case: Case) -> Answer:
+        """Yes when no accepted label is empty; else unsure, for criteria of labels say nothing about the row."""
+        del case
+        return Answer(YES if self._never_empty else UNSURE)
+
+    def _score(self, case: Case, candidate: Candidate) -> Floats:
+        return self._surprise(self._features.of(case, candidate.value))
+
+    def _surprise(self, x: Floats) -> Floats:
+        """Surprise (d,) of each criterion of a label (d,)."""
+        n = len(self._sorted)
+        below, under = np.sum(self._sorted <= x, axis=0), np.sum(self._sorted < x, axis=0)
+        low, high = (below + 0.5) / (n + 1), (n - under + 0.5) / (n + 1)
+        tail = np.where(self._features.better > 0, low, 2 * np.minimum(low, high))
+        gap = np.maximum(self._sorted[0] - x, 0.0)
+        gap += np.where(self._features.better > 0, 0.0, np.maximum(x - self._sorted[-1], 0.0))
+        return np.asarray(np.log1p(gap / self._spread) - np.log(np.minimum(tail, 1.0)))
