@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assay.labels import ledger_store
+from assay.labels import ledger_sqlite
 from assay.labels.ledger import Event, Ledger, LedgerError
 
 DATASET = Event("dataset", "audit", "rule", column="label", evidence={"sha256": "0" * 64, "n_rows": 1_000_000})
@@ -310,7 +310,7 @@ def test_a_read_only_ledger_is_read_and_not_written(folder_too: bool) -> None:
 
 
 def test_a_writer_that_never_ends_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_store, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(ledger_sqlite, "WAIT_SECONDS", 0.2)
     path = made(folder)
     with Ledger.open(path) as one, Ledger.open(path) as other:
         with one._store.transaction():

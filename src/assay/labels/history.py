@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import index
@@ -13,9 +13,10 @@ from typing import Any
 
 from assay.errors import InputError
 from assay.labels.events import KINDS, Event, chained, check_row, from_row
-from assay.labels.ledger_store import SqliteStore
+from assay.labels.ledger_store import Beside, Store
 
 PAGE = 10_000  # events read at once, so that a reader neither holds a lock nor a million events
+CHUNK = 1000  # rows asked for at once
 TIME = "%Y-%m-%dT%H:%M:%S.%fZ"  # of one width, so that text sorts as time does
 
 At = int | str | datetime | None
@@ -45,7 +46,7 @@ class Verification:
 class History:
     """The reading half of a ledger. Every answer is about a prefix of the history, never about half a batch."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
 
     def __len__(self) -> int:
@@ -53,8 +54,8 @@ class History:
         return self._store.tail().id
 
     @property
-    def path(self) -> Path:
-        """The ledger's file."""
+    def path(self) -> Path | str:
+        """The ledger's file, or the URL of its database without the password."""
         return self._store.path
 
     @property
@@ -104,6 +105,23 @@ class History:
             yield from events
             above = events[-1].id
 
+    def of_rows(self, rows: Collection[int]) -> dict[int, list[Event]]:
+        """All events about each of the given data rows, by rising id; rows without any are left out."""
+        found: dict[int, list[Event]] = {}
+        asked = list(rows)
+        for first in range(0, len(asked), CHUNK):
+            for event in self._events(row=asked[first : first + CHUNK]):
+                found.setdefault(event.row or 0, []).append(event)
+        return found
+
+    def said(self, above: int, upto: int) -> list[Event]:
+        """The verdicts and undos with above < id <= upto, by rising id: all that decides which verdicts stand."""
+        return self._events(above=above, upto=upto, kind=("verdict", "undo"))
+
+    def beside(self) -> Beside:
+        """The table of leases beside the events, on a connection of its own; close it when done."""
+        return self._store.beside()
+
     def current(self, at: At = None) -> dict[int, str]:
         """Row -> label, for every row to which a change in force gave a label."""
         upto = self._id(at)
@@ -132,7 +150,7 @@ class History:
         """
         dataset = self.dataset
         check_row(row, dataset)
-        undone = self._undone(upto := len(self))
+        undone = self._undone(upto := len(self), row=index(row))
         own = [event for event in self._events(upto=upto, row=index(row)) if event.id not in undone]
         words = [event for event in own if event.kind == "change"] or [event for event in own if event.kind == "undo"]
         chain = {dataset.id: dataset}
@@ -147,10 +165,13 @@ class History:
         """Ids of the events that were taken back and not brought back."""
         return set(self._undone(self._id(at)))
 
-    def _undone(self, upto: int) -> dict[int, int]:
-        """Event taken back -> the undo in force that did it. An undo names its target first, and is younger than it."""
+    def _undone(self, upto: int, **of: Any) -> dict[int, int]:
+        """Event taken back -> the undo in force that did it. An undo names its target first, and is younger than it.
+
+        An undo is about the row of its target, so that `of` may name a row.
+        """
         undone: dict[int, int] = {}
-        undos: list[Any] = self._store.read(("id", "derived_from"), upto=upto, kind="undo")
+        undos: list[Any] = self._store.read(("id", "derived_from"), upto=upto, kind="undo", **of)
         for number, derived_from in reversed(undos):
             if number not in undone:
                 undone[json.loads(derived_from)[0]] = number

@@ -35,7 +35,8 @@ from assay.errors import InputError
 from assay.labels.events import Event, chained, check, dataset_event, file_digest, placed, to_json, values_of
 from assay.labels.formats import files
 from assay.labels.history import TIME, At, Difference, History, Verification
-from assay.labels.ledger_store import COLUMNS, LedgerError, SqliteStore, Tail, Value
+from assay.labels.ledger_sqlite import SqliteStore
+from assay.labels.ledger_store import COLUMNS, LedgerError, Tail, Value
 from assay.labels.rewrite import rewrite_labels
 
 __all__ = [
@@ -129,12 +130,13 @@ class Ledger(History):
         InputError : unknown event, one that cannot be undone, one already undone; nothing was appended.
         """
         with self._store.transaction() as tail:
-            undone = self._undone(tail.id)
             if events is None:
+                undone = self._undone(tail.id)
                 targets = self._said_by(of_source, of_method, undone)
             else:
                 numbers = [events] if isinstance(events, SupportsIndex) else events
                 targets = [self.event(number.__index__()) for number in numbers]
+                undone = self._undone(tail.id, **({"row": targets[0].row} if len(targets) == 1 else {}))
             for target in targets:
                 if target.kind in ("dataset", "source"):
                     raise InputError(
@@ -185,7 +187,7 @@ class Ledger(History):
     def _append(self, batch: list[Event], tail: Tail) -> list[int]:
         """Check, number, date, chain and insert, inside a transaction."""
         time = max(datetime.now(UTC).strftime(TIME), tail.time)  # a clock set back must not reorder history
-        dataset = self.dataset if tail.id else None
+        dataset = self.event(1) if tail.id else None
         sources = {  # the last declaration of each source
             event.source: event
             for name in {event.source for event in batch}
@@ -234,7 +236,7 @@ class Ledger(History):
                 f"{original} is not the file that this ledger is about: its SHA-256 is {found}, recorded is "
                 f"{expected}. Replay on the file as it was audited."
             )
-        changes = self.current(at)
+        changes = {row.row: row.after for row in self.diff(0, at) if row.after is not None}
         key = hashlib.sha256(to_json(sorted(changes.items())).encode()).hexdigest()
         try:
             with files.beside(target) as beside:
@@ -265,7 +267,7 @@ class Ledger(History):
         form = format or path.suffix.removeprefix(".")
         if form not in ("jsonl", "csv"):
             raise InputError(f"A ledger is exported as jsonl or csv, not as {form!r}.")
-        if path.exists() and path.samefile(self.path):
+        if path.exists() and isinstance(self.path, Path) and path.samefile(self.path):
             raise InputError(f"{path} is the ledger itself: export to another file.")
         number = 0
         try:
