@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": "Audit handwritten digits, some labels of which are wrong: a first look in a minute.",
     "aggregate": "From many opinions to one calibrated belief, and a report.",
     "audit": "Find the wrong labels of a data set and write a report.",
+    "review": "The page where people decide which suspected labels are wrong.",
     "stability": "Does the ranking of models survive the repair of their test labels?",
     "ledger": "Who said what about which label, when, on what evidence; replay and undo.",
     "report": "Render report.html again from report.json.",
