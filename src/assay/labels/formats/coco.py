@@ -56,8 +56,8 @@ class _Columns:
         if len(box) != 4 or len(numbers) != 4 or not all(abs(edge) < 1e12 for edge in numbers):
             raise InputError(f"The bbox of an annotation is [x, y, width, height], got {str(box)[:60]}.", row=row)
         x, y, width, height = map(float, box)
-        self.image.append(_id(annotation, "image_id", row))
-        self.category.append(_id(annotation, "category_id", row))
+        self.image.append(get(annotation, "image_id", int, row))
+        self.category.append(get(annotation, "category_id", int, row))
         self.corners.extend((x, y, x + width, y + height))
         self.score.append(get(annotation, "score", float, row, math.nan))
         crowd = get(annotation, "iscrowd", int, row, 0)
@@ -95,11 +95,11 @@ def read_coco(source: Path | str, *, clip: bool = False) -> Coco:
         if key == "annotations":
             columns.add(row, value)
         elif key == "images" and row >= 0:
-            _new(images, _id(value, "id", row), get(value, "file_name", str, row), key, row)
+            _new(images, get(value, "id", int, row), get(value, "file_name", str, row), key, row)
             size = tuple(get(value, side, int, row, -1) for side in ("width", "height"))
             sizes.append(None if -1 in size else (size[0], size[1]))
         elif key == "categories" and row >= 0:
-            _new(categories, _id(value, "id", row), get(value, "name", str, row), key, row)
+            _new(categories, get(value, "id", int, row), get(value, "name", str, row), key, row)
     known = [size for size in sizes if size is not None]
     if known and len(known) < len(sizes):
         raise InputError("Some images have a width and a height, this one has not.", row=sizes.index(None))
@@ -174,13 +174,6 @@ def _annotations(coco: Coco) -> Iterator[dict[str, Any]]:
 def shown(edge: float) -> int | float:
     """A coordinate, whole where it is whole."""
     return int(edge) if edge.is_integer() else edge
-
-
-def _id(of: Mapping[str, Any], key: str, row: int) -> int:
-    number = get(of, key, int, row)
-    if not -(2**63) <= number < 2**63:
-        raise InputError(f"The key {key!r} must fit into 64 bits.", row=row)
-    return number
 
 
 def _new(known: dict[int, str], number: int, name: str, key: str, row: int) -> None:

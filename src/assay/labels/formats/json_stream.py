@@ -169,7 +169,10 @@ def _only_array(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def get(of: Mapping[str, Any], key: str, kind: type[T], row: int, default: Any = _NEEDED) -> T:
-    """The value of a key, checked to be a `kind`; null and absent are the default. float takes every finite number."""
+    """The value of a key, checked to be a `kind`; null and absent are the default.
+
+    float takes every finite number, int what fits into 64 bits.
+    """
     value = of.get(key)
     if value is None:
         if default is _NEEDED:
@@ -181,6 +184,8 @@ def get(of: Mapping[str, Any], key: str, kind: type[T], row: int, default: Any =
         raise InputError(f"The number {key!r} is not finite.", row=row)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise InputError(f"The key {key!r} must hold {_NAMES[kind]}, got {_kind(value)}.", row=row)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise InputError(f"The key {key!r} must fit into 64 bits.", row=row)
     return value
 
 

@@ -7,14 +7,15 @@ is an abstention.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from assay.errors import InputError
-from assay.labels.formats import files
+from assay.labels.formats import files, json_stream
+from assay.labels.formats.json_stream import get
 from assay.labels.formats.vote_forms import MISSING, Cells, VotesAndGold, read_votes, table_of
 from assay.labels.hard import Hard
 from assay.labels.spaces import Space, name_of
@@ -47,37 +48,69 @@ def read_peerannot(answers: Path | str) -> VotesAndGold:
     return VotesAndGold(_from_rows(rows, space, known=list(said)))
 
 
-def read_label_studio(source: Path | str | Sequence[Mapping[str, Any]], question: str | None = None) -> VotesAndGold:
+def read_label_studio(
+    source: Path | str | Sequence[Mapping[str, Any]], question: str | None = None, *, space: Space | None = None
+) -> VotesAndGold:
     """Read Label Studio's JSON export (a path, or its tasks) of single choices or ratings.
 
     Cancelled annotations are left out, those marked `ground_truth` are gold and cast no vote, `lead_time` in seconds
     is the cost when every vote has one. `question` is the `from_name` of the choice, needed when tasks have several.
+    `space` gives the classes and their order, which the export does not know; else they are those that occur.
     """
-    tasks = _json(Path(source)) if isinstance(source, str | Path) else source
     rows: list[tuple[Any, Any, Any]] = []
     seconds: list[float | None] = []
     known: dict[Any, Any] = {}
     ids: list[Any] = []
-    for row, task in enumerate(tasks):
-        ids.append(task.get("id", row))
-        for annotation in task.get("annotations", []):
-            if annotation.get("was_cancelled"):
-                continue
-            answer = _choice(annotation.get("result", []), question, row)
+    for row, task in json_stream.objects(source):
+        ids.append(id_of(task, row))
+        for annotation in annotations_of(task, row):
+            answer = choice_of(get(annotation, "result", list, row, []), question, row)
             if annotation.get("ground_truth"):
                 if answer is not None and known.setdefault(ids[-1], answer) != answer:
                     raise InputError(f"Task {ids[-1]!r} has two ground truths.", row=row)
                 continue
-            who = annotation.get("completed_by")
-            who = who.get("email") or who.get("id") if isinstance(who, Mapping) else who
+            who = annotator_of(annotation, row)
             if who is None:
                 raise InputError("An annotation does not say who made it (`completed_by`).", row=row)
             rows.append((ids[-1], who, answer))
-            seconds.append(annotation.get("lead_time"))
-    space = Space.from_values([*(row[2] for row in rows if row[2] is not None), *known.values()])
+            seconds.append(get(annotation, "lead_time", float, row, None))
+    space = space or Space.from_values([*(row[2] for row in rows if row[2] is not None), *known.values()])
     cost = [] if any(second is None for second in seconds) else seconds
     votes = _from_rows(rows, space, known=ids, cost=cost or None)
     return VotesAndGold(votes, _gold_by_id(known, votes) if known else None)
+
+
+def id_of(task: Mapping[str, Any], row: int) -> int | str:
+    """The id of a task or record, its place when it has none."""
+    number = task.get("id")
+    if number is None:
+        return row
+    if (
+        not isinstance(number, int | str)
+        or isinstance(number, bool)
+        or (isinstance(number, int) and abs(number) >= 2**63)
+    ):
+        raise InputError(f"An id is a text or a whole number, got {str(number)[:40]}.", row=row)
+    return number
+
+
+def annotations_of(task: Mapping[str, Any], row: int) -> Iterator[Mapping[str, Any]]:
+    """The annotations of a Label Studio task that were not cancelled."""
+    for annotation in get(task, "annotations", list, row, []):
+        if not isinstance(annotation, Mapping):
+            raise InputError("An annotation must be an object.", row=row)
+        if not annotation.get("was_cancelled"):
+            yield annotation
+
+
+def annotator_of(annotation: Mapping[str, Any], row: int) -> str | None:
+    """Who made a Label Studio annotation: an e-mail address, or the number of a user."""
+    who = annotation.get("completed_by")
+    if isinstance(who, Mapping):
+        who = who.get("email") or who.get("id")
+    if who is not None and not isinstance(who, int | str):
+        raise InputError(f"`completed_by` is a user's number or has his email, got {str(who)[:40]}.", row=row)
+    return None if who is None else name_of(who)
 
 
 def read_argilla(
@@ -92,26 +125,36 @@ def read_argilla(
     `responses` may be the API's list with `values` and `status`, or the `{question: [{value, user_id}]}` of
     `records.to_json`, which leaves the status out: drafts then look like answers, so say `no_status="submitted"`.
     """
-    records = _json(Path(source)) if isinstance(source, str | Path) else source
     rows: list[tuple[Any, Any, Any]] = []
     ids: list[Any] = []
-    for row, record in enumerate(records):
-        ids.append(record.get("id", row))
-        responses = record.get("responses") or []
-        answers = responses.get(question, []) if isinstance(responses, Mapping) else responses
-        for answer in answers:
-            status = answer.get("status") or (no_status if no_status != "refuse" else None)
-            if status is None:
-                raise InputError(
-                    "A response has no status, so a draft looks like an answer: give no_status='submitted' if all are.",
-                    row=row,
-                )
-            value = (answer.get("values") or {}).get(question, {}) if "values" in answer else answer
-            if status == "submitted" and value.get("value") is not None:
-                if not isinstance(value["value"], str | int):
-                    raise InputError(f"Question {question!r} has an answer that is no single class.", row=row)
-                rows.append((ids[-1], str(answer.get("user_id")), value["value"]))
+    for row, record in json_stream.objects(source):
+        ids.append(id_of(record, row))
+        for who, value in responses_of(record, question, row, no_status):
+            if not isinstance(value, str | int):
+                raise InputError(f"Question {question!r} has an answer that is no single class.", row=row)
+            rows.append((ids[-1], who, value))
     return VotesAndGold(_from_rows(rows, space, known=ids))
+
+
+def responses_of(
+    record: Mapping[str, Any], question: str, row: int, no_status: Literal["refuse", "submitted"] = "refuse"
+) -> Iterator[tuple[str, Any]]:
+    """User and value of the submitted responses of an Argilla record to a question."""
+    responses = record.get("responses") or []
+    answers = get(responses, question, list, row, []) if isinstance(responses, Mapping) else responses
+    for answer in answers if isinstance(answers, list) else [answers]:
+        if not isinstance(answer, Mapping):
+            raise InputError("A response must be an object.", row=row)
+        status = answer.get("status") or (no_status if no_status != "refuse" else None)
+        if status is None:
+            raise InputError(
+                "A response has no status, so a draft looks like an answer: give no_status='submitted' if all are.",
+                row=row,
+            )
+        if "values" in answer:
+            answer = {**answer, **get(get(answer, "values", dict, row, {}), question, dict, row, {})}
+        if status == "submitted" and answer.get("value") is not None:
+            yield str(answer.get("user_id")), answer["value"]
 
 
 def _gold_by_id(known: Mapping[Any, Any], votes: Votes) -> Hard:
@@ -136,19 +179,22 @@ def _from_rows(
     return Votes(labels.space, task[cast], np.array(worker, np.int64)[cast], labels.y[cast], ids, names, cost=price)
 
 
-def _choice(result: Sequence[Mapping[str, Any]], question: str | None, row: int) -> Any:
-    """The single choice or rating of a Label Studio annotation; None when it was left open."""
-    found = [part for part in result if part.get("type") in ("choices", "rating")]
-    names = {part.get("from_name") for part in found}
+def choice_of(result: Sequence[Any], question: str | None, row: int) -> str | int | float | None:
+    """The single choice or rating of a Label Studio annotation or prediction; None when it was left open."""
+    found = [part for part in result if isinstance(part, Mapping) and part.get("type") in ("choices", "rating")]
+    names = {str(part.get("from_name")) for part in found}
     if question is None and len(names) > 1:
-        raise InputError(f"Annotations answer several questions, {sorted(map(str, names))}: name one.", row=row)
+        raise InputError(f"Annotations answer several questions, {sorted(names)}: name one.", row=row)
     values: list[Any] = []
     for part in found:
         if question is None or part.get("from_name") == question:
-            value = part["value"]
-            values += value["choices"] if part["type"] == "choices" else [value["rating"]]
+            value = get(part, "value", dict, row)
+            rated = part["type"] == "rating"
+            values += [get(value, "rating", float, row)] if rated else get(value, "choices", list, row)
     if len(values) > 1:
         raise InputError(f"An annotation chooses {len(values)} classes at once; a vote is for one.", row=row)
+    if values and not isinstance(values[0], str | int | float):
+        raise InputError(f"A choice must be a text, got {str(values[0])[:40]}.", row=row)
     return values[0] if values else None
 
 
