@@ -11,11 +11,14 @@ import pyarrow.parquet
 import pytest
 
 from assay.cli import main
+from assay.cli.aggregate import ANSWERS
 from assay.cli.aggregate import METHODS as NAMES
+from assay.evidence.aggregate_answers import KINDS
 from assay.evidence.aggregate_run import METHODS
 from assay.labels.beliefs import read_beliefs
 
-FILES = {"beliefs.parquet", "purchases.csv", "report.html", "report.json", "tasks.csv", "workers.csv"}
+FILES = {"beliefs.parquet", "purchases.csv", "report.html", "report.json", "rows.parquet", "tasks.csv"}
+FILES |= {"votes.parquet", "workers.csv"}
 
 
 def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -42,6 +45,7 @@ def rte(tmp_path_factory, shared_data) -> tuple[Path, Path]:
 
 def test_every_method_has_its_name():
     assert ["auto", *METHODS] == NAMES
+    assert list(KINDS) == ANSWERS
 
 
 def test_rte_is_as_right_as_the_literature(rte):
@@ -182,3 +186,50 @@ def test_more_votes_may_come_to_the_same_folder(bad_files, tmp_path, monkeypatch
             main(["aggregate", "good.csv", "--json"])
         assert left.value.code == 0
         assert json.loads(capsys.readouterr().out)["tasks"] == n_tasks
+
+
+# Answers that are not classes
+
+
+def test_numbers_come_nearer_to_the_truth_than_their_mean(tmp_path, shared_data):
+    ratings = shared_data("snow2008/wordsim.csv")
+    done = run("aggregate", ratings, "--task", "item", "--label", "response", "--method", "numeric", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    items = read_csv(tmp_path / "wordsim.assay" / "items.csv")
+    rows = read_csv(ratings)
+    gold = {row["item"]: float(row["gold"]) for row in rows}
+    mean = {item: np.mean([float(row["response"]) for row in rows if row["item"] == item]) for item in gold}
+    truth = [gold[row["task"]] for row in items]
+    ours = np.corrcoef(truth, [float(row["estimate"]) for row in items])[0, 1]
+    assert ours > np.corrcoef(truth, [mean[row["task"]] for row in items])[0, 1] - 0.005 > 0.9
+    assert {path.name for path in (tmp_path / "wordsim.assay").iterdir()} == {
+        "items.csv", "workers.csv", "report.html", "report.json",
+    }  # fmt: skip
+
+
+def test_pairs_are_ranked_and_texts_are_chosen(tmp_path):
+    duels = tmp_path / "duels.csv"
+    duels.write_text("left,right,winner\nc,b,left\nb,a,b\nc,a,c\na,b,tie\n", encoding="utf-8")
+    assert run("aggregate", duels, "--method", "bradley_terry", "--label", "winner", cwd=tmp_path).returncode == 0
+    assert [row["item"] for row in read_csv(tmp_path / "duels.assay" / "items.csv")] == ["c", "b", "a"]
+    said = tmp_path / "said.csv"
+    said.write_text("task,worker,label\n1,x,=a b\n1,y,=a b\n1,z,q\n2,x,007\n2,y,\n", encoding="utf-8")
+    assert run("aggregate", said, "--method", "text_choice", cwd=tmp_path).returncode == 0
+    assert [row["choice"] for row in read_csv(tmp_path / "said.assay" / "items.csv")] == ["'=a b", "007"]
+
+
+@pytest.mark.parametrize(
+    ("method", "text", "words"),
+    [
+        ("numeric", "task,worker,label\n1,x,3\n1,y,many\n", "must hold numbers"),
+        ("bradley_terry", "left,right,label\na,b,c\n", "The winner is 'a', 'b', left, right or tie, got 'c'"),
+        ("bradley_terry", "left,right,label\na,a,a\n", "compared with itself"),
+        ("text_choice", "task,worker\n1,x\n", "no column 'label'"),
+    ],
+)
+def test_bad_answers_are_named(tmp_path, method, text, words):
+    (tmp_path / "answers.csv").write_text(text, encoding="utf-8")
+    done = run("aggregate", "answers.csv", "--method", method, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["answers.csv"]

@@ -136,7 +136,7 @@ def test_what_is_written_is_safe_and_whole(found, tmp_path):
     assert "&lt;script&gt;" in page
     assert json.loads((tmp_path / "people.assay" / "report.json").read_text(encoding="utf-8"))["numbers"]["rows"] == N
     names = {path.name for path in (tmp_path / "people.assay").iterdir()}
-    expected = {"report.html", "report.json", "issues.csv", "review.csv", "labels.csv", "ledger.db"}
+    expected = {"report.html", "report.json", "issues.csv", "review.csv", "labels.csv", "ledger.db", "rows.parquet"}
     assert expected <= names
     assert not {name for name in names if name.startswith(".")}
 

@@ -23,7 +23,6 @@ DOUBT = 0.2
 """A task is doubtful when its most probable class is wrong with this probability or more."""
 MEASURES = (("log-loss, nats", "log_loss"), ("Brier score", "brier"), ("expected calibration error", "ece"))
 N_NAMES = 12  # voters named on a card
-LONG = 30  # characters on average from which a column is a text
 
 Floats = npt.NDArray[np.float64]
 
@@ -148,7 +147,7 @@ def contents_of(source: VoteSource, chosen: npt.NDArray[np.int64], said: list[li
     columns: dict[str, list[Any]] = {}
     if source.contents is not None:
         columns = {name: source.contents[name].take(chosen).to_pylist() for name in source.contents.column_names}
-    long = [name for name, cells in columns.items() if np.mean([len(str(cell)) for cell in cells]) > LONG]
+    long = [name for name, cells in columns.items() if np.mean([len(str(cell)) for cell in cells]) > rows.LONG]
     if long:
         heads = [""] if len(long) == 1 else [f"{name}: " for name in long]
         long_texts = [[f"{head}{cell}" for cell in columns[name]] for head, name in zip(heads, long, strict=True)]

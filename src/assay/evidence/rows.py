@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SIDE = 160
 """Longest side of a picture in a report, pixels."""
+LONG = 30
+"""Characters on average from which a column is a text to read."""
 _HEAD = 320
 _DATA_URI = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/]+={0,2}")
 

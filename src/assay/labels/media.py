@@ -50,17 +50,22 @@ def is_string(kind: pa.DataType) -> bool:
 
 
 def _is_image(columns: pa.Table, name: str, path: Path | None) -> bool:
-    """Whether a column holds pixels, encoded images of `datasets`, or paths of images that exist below the file."""
-    kind = columns[name].type
+    """Whether a column looks like one of images."""
+    root = path if path is None or path.is_dir() else path.parent
+    return looks_like_image(columns[name], root)
+
+
+def looks_like_image(column: pa.ChunkedArray, root: Path | None) -> bool:
+    """Whether a column holds pixels, encoded images of `datasets`, or paths of images that exist below `root`."""
+    kind = column.type
     if isinstance(kind, pa.FixedShapeTensorType):
         shape = kind.shape
         return kind.value_type == pa.uint8() and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4)))
     if pa.types.is_struct(kind):
         return {kind.field(i).name for i in range(kind.num_fields)} == {"bytes", "path"}
-    if path is None or not is_string(kind):
+    if root is None or not is_string(kind):
         return False
-    root = path if path.is_dir() else path.parent
-    some = columns[name].drop_null().slice(0, 20).to_pylist()
+    some = column.drop_null().slice(0, 20).to_pylist()
     return bool(some) and all(
         PurePosixPath(cell).suffix.lower() in folders.IMAGES and (root / cell).is_file() for cell in some
     )

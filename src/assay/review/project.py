@@ -61,6 +61,7 @@ class Project:
     given, suggested : `(n,)` int32 codes of the classes; `given` is 0 where `present` `(n,)` is False.
     p_wrong, low, high, score : `(n,)` float32; nan where nothing is known, as for the interval of an aggregate.
     flagged : `(n,)` bool.
+    ids : n names of the rows, or None.
     pred_probs : `(n, k)` held-out probabilities, or the belief, memory-mapped; None where none were kept.
     original : the file whose labels a ledger of this folder is about.
     """
@@ -73,7 +74,7 @@ class Project:
         self.given, self.present, self.suggested = kept.given, kept.present, kept.suggested
         self.p_wrong, self.low, self.high, self.score = kept.p_wrong, kept.low, kept.high, kept.score
         self.flagged = kept.flagged
-        self._ids = kept.ids
+        self.ids = kept.ids
 
     @classmethod
     def open(cls, folder: Path | str, source: Any = None, *, options: ProjectOptions | None = None) -> Project:
@@ -112,18 +113,18 @@ class Project:
 
     def row_id(self, row: int) -> str | None:
         """The user's name of a row; None where rows have no names."""
-        return None if self._ids is None else str(self._ids[self.row(row)].as_py())
+        return None if self.ids is None else str(self.ids[self.row(row)].as_py())
 
     def content(self, row: int) -> dict[str, Any]:
         """The row as what it is, as JSON: `kind` is "text", "table", "image", "document" or "node".
 
         All strings are plain text with hidden characters spelled out; numbers are finite.
         """
-        return self._contents.of(self.row(row))
+        return self.contents.of(self.row(row))
 
     def image(self, row: int, name: str) -> tuple[bytes, str]:
         """The picture or mask of that `name` in the content of a row, as encoded bytes, and their MIME type."""
-        return self._contents.image(self.row(row), name)
+        return self.contents.image(self.row(row), name)
 
     def neighbours(self, row: int, m: int = 5) -> list[dict[str, Any]]:
         """The m labelled rows nearest to a row, nearest first: `row`, `id`, `label`, `by` (the measure), `content`."""
@@ -150,7 +151,8 @@ class Project:
         return Lines(self.folder / CANDIDATES) if self.verb == "critic" else None
 
     @cached_property
-    def _contents(self) -> Contents:
+    def contents(self) -> Contents:
+        """What the rows are."""
         from assay.review.content import Contents
 
         return Contents(self)

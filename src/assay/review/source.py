@@ -103,6 +103,14 @@ class Source:
         return tuple(field.name for field in pq.read_schema(self.path) if _is_large(field.type))
 
     @property
+    def head(self) -> pa.Table:
+        """The first rows, with the large columns too."""
+        if not self.large:
+            return self.table.slice(0, BATCH)
+        batch = next(pq.ParquetFile(self.path).iter_batches(BATCH))
+        return pa.Table.from_batches([batch]).drop_columns([self._kept.origin.label])
+
+    @property
     def names(self) -> list[str]:
         """The names of all columns."""
         return [*self.table.column_names, *self.large]

@@ -48,13 +48,22 @@ def require_inside(paths: Sequence[str | None], root: Path) -> None:
     """Raise unless every path is the path of a file inside `root`, links followed."""
     home = root.resolve()
     for row, path in enumerate(paths):
-        if path is None:
-            continue
+        if path is not None:
+            inside(path, home, row)
+
+
+def inside(path: str, home: Path, row: int) -> Path:
+    """The file at `path` below the resolved folder `home`, links followed; raises for any other, naming its `row`."""
+    try:
         whole = (home / path).resolve()
-        if Path(path).is_absolute() or not whole.is_relative_to(home):
-            raise InputError(f"Image path {path!r} leads out of the folder {root}: use paths below it.", row=row)
-        if not whole.is_file():
-            raise InputError(f"There is no image {path!r} in the folder {root}.", row=row)
+        known = whole.is_file()
+    except (OSError, ValueError):  # NUL, or longer than the system takes
+        raise InputError(f"The image path {path[:40]!r} is no path.", row=row) from None
+    if Path(path).is_absolute() or not whole.is_relative_to(home):
+        raise InputError(f"Image path {path!r} leads out of the folder {home}: use paths below it.", row=row)
+    if not known:
+        raise InputError(f"There is no image {path!r} in the folder {home}.", row=row)
+    return whole
 
 
 def write(paths: Sequence[str], names: Sequence[str | None], space: Space, source: Path, target: Path) -> None:
