@@ -46,6 +46,22 @@ def test_literal_is_complete(method: Method):
 
 
 @EVERY
+def test_the_command_exists(method: Method):
+    """What the literal says to type is understood: the command, its options, the name of the method."""
+    words = method.command.split()
+    if words[0] == "from":
+        assert hasattr(importlib.import_module(words[1]), words[3])
+        return
+    command = importlib.import_module(f"assay.cli.{words[1].replace('-', '_')}").command
+    options = {name: option for option in command.params for name in option.opts}
+    for word, value in zip(words, [*words[1:], ""], strict=True):
+        if word.startswith("--"):
+            assert word in options, f"{method.command}: there is no option {word}"
+            choices = getattr(options[word].type, "choices", (value,))
+            assert value in choices, f"{method.command}: {value} is not one of {choices}"
+
+
+@EVERY
 def test_public_face(method: Method):
     classes = public_classes(method)
     assert classes, f"{method.file} has no scikit-learn style class"

@@ -43,7 +43,7 @@ METHOD = {
     "arxiv": "2210.06812",
     "accepts": ["votes", "soft"],
     "gives": ["soft", "hard", "vote quality", "worker evidence"],
-    "command": "assay aggregate VOTES --method crowdlab",
+    "command": "from assay.aggregate.crowdlab import Crowdlab",
     "claim": "With few votes a task, model and votes together are right more often than the votes or the model alone.",
     "status": "stable",
 }

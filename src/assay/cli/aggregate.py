@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from assay.evidence.aggregate_votes import VoteOptions
 
 METHODS = [
     "auto",
@@ -21,7 +25,10 @@ METHODS = [
     "mace",
     "opinions",
     "next_vote",
+    "correlated_sources",
 ]
+ANSWERS = ["numeric", "bradley_terry", "text_choice"]
+"""Methods for answers that are not classes: numbers, judged pairs, texts."""
 
 
 def columns_of(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -45,7 +52,16 @@ def columns_of(_context: click.Context, _option: click.Parameter, value: str | N
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Table with what was voted on, one task a row, found by the column --task, else task, else id.",
 )
-@click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True, help="How votes are weighed.")
+@click.option(
+    "--method",
+    type=click.Choice(METHODS + ANSWERS),
+    default="auto",
+    show_default=True,
+    help="How votes are weighed. The last three are for answers that are numbers, judged pairs, texts.",
+)
+@click.option(
+    "--items", callback=columns_of, help="For bradley_terry: columns with the two items. [default: left,right]"
+)
 @click.option("--price", type=click.FloatRange(0, min_open=True), help="Price of one vote, for the votes to buy next.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the results. [default: NAME.assay]"
@@ -67,6 +83,7 @@ def command(
     classes: tuple[str, ...],
     tasks: Path | None,
     method: str,
+    items: tuple[str, ...],
     price: float | None,
     out: Path | None,
     seed: int,
@@ -85,10 +102,14 @@ def command(
       assay aggregate rte.csv --task item --label response --gold gold
       assay aggregate tweets.csv --counts hate,offensive,neither   how many voted for each class
       assay aggregate votes.csv --tasks texts.csv                  shows the texts, and writes a table to audit
+      assay aggregate ratings.csv --method numeric --label score   one number a task, raters' bias taken out
+      assay aggregate duels.csv --method bradley_terry --label winner --items left,right
+      assay aggregate transcripts.csv --method text_choice --label text
 
     The folder NAME.assay then holds report.html, report.json, beliefs.parquet (a row a task, a column a class: soft
     labels), tasks.csv, workers.csv, purchases.csv (the votes to buy next), and with --tasks, --workers or --counts
-    labelled.parquet, which `assay audit` reads.
+    labelled.parquet, which `assay audit` reads. For numbers, pairs and texts it holds the report, items.csv and
+    workers.csv.
     """
     from assay.cli.audit import progress_bar
     from assay.evidence.aggregate_files import check_folder, save
@@ -111,11 +132,14 @@ def command(
         tasks=tasks,
     )
     folder = out or default_folder(source)
+    if method in ANSWERS:
+        _answers(source, options, method, items, folder, as_json, quiet, open_report)
+        return
     with progress_bar(quiet) as progress:
         tell = progress or (lambda _step, _done: None)
         tell("reading votes", 0.0)
         read = read_source(source, options)
-        check_folder(read, folder)
+        check_folder(source, folder)
         tell("reading votes", 1.0)
         tell("weighing votes", 0.0)
         found = aggregate(read.votes, method, gold=read.gold, random_state=seed)
@@ -126,6 +150,35 @@ def command(
     else:
         if not quiet:
             click.echo(summary(read, found))
+        click.echo(report)
+    if open_report:
+        click.launch(str(report))
+
+
+def _answers(
+    source: Path,
+    options: VoteOptions,
+    method: str,
+    items: tuple[str, ...],
+    folder: Path,
+    as_json: bool,
+    quiet: bool,
+    open_report: bool,
+) -> None:
+    """Aggregate numbers, pairs or texts."""
+    from assay.evidence.aggregate_answers import KINDS, save
+    from assay.evidence.report import read_report
+
+    two = items or ("left", "right")
+    if len(two) != 2:
+        raise click.UsageError(f"--items names two columns, got {len(two)}.")
+    found = KINDS[method](source, options, two) if method == "bradley_terry" else KINDS[method](source, options)
+    report = save(found, source, folder, {"command": f"assay {' '.join(sys.argv[1:])}"})
+    if as_json:
+        click.echo(json.dumps(read_report(folder).numbers, indent=1))
+    else:
+        if not quiet:
+            click.echo(found.verdict)
         click.echo(report)
     if open_report:
         click.launch(str(report))

@@ -24,13 +24,13 @@ from assay.labels.beliefs import TOP, write_beliefs
 from assay.labels.formats import columnar, files
 
 
-def check_folder(source: VoteSource, folder: Path) -> None:
+def check_folder(source: Path, folder: Path) -> None:
     """Raise when `folder` is a file, or holds the results of another verb or of another file."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: name a folder with --out.")
     if (folder / "ledger.db").exists() or (folder / "report.json").exists():
         known = read_report(folder).provenance if (folder / "report.json").exists() else {}
-        if known.get("verb") != "aggregate" or known.get("source") != source.path.name:
+        if known.get("verb") != "aggregate" or known.get("source") != source.name:
             raise InputError(f"{folder} holds other results: choose another folder with --out, or remove it.")
 
 
@@ -38,7 +38,7 @@ def save(
     source: VoteSource, found: Aggregation, folder: Path, provenance: dict[str, object], price: float | None = None
 ) -> Path:
     """Write everything into `folder`, each file beside and renamed; returns the path of the report."""
-    check_folder(source, folder)
+    check_folder(source.path, folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_beliefs(folder / "beliefs.parquet", source.votes.task_ids, found.belief)
     files.write_bytes(folder / "workers.csv", as_csv(workers(source, found)))

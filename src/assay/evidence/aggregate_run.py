@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from assay.aggregate import task_evidence
 from assay.aggregate.bayesian_dawid_skene import BayesianDawidSkene
+from assay.aggregate.correlated_sources import CorrelatedSources
 from assay.aggregate.dawid_skene import DawidSkene
 from assay.aggregate.glad import GLAD
 from assay.aggregate.mace import MACE
@@ -44,6 +45,7 @@ METHODS: dict[str, Callable[[], Any]] = {
     "mace": MACE,
     "opinions": Opinions,
     "next_vote": lambda: Opinions("next_vote"),
+    "correlated_sources": CorrelatedSources,
 }
 """What a name stands for, each with its defaults."""
 
