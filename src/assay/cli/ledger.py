@@ -21,7 +21,7 @@ def _point(context: click.Context, parameter: click.Parameter, value: str | None
     return int(value) if value is not None and value.isascii() and value.isdigit() else value
 
 
-where = click.argument("ledger", type=click.Path(path_type=Path))
+where = click.argument("ledger", type=click.Path())
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 
 
@@ -35,7 +35,8 @@ def command() -> None:
     """Read and correct the history of a data set's labels.
 
     \b
-    LEDGER is the folder NAME.assay that `assay audit` makes, or the ledger.db in it.
+    LEDGER is the folder NAME.assay that `assay audit` makes, the ledger.db in it, or a team's database,
+    postgresql://user:password@host/database?ledger=NAME (the password may stand in PGPASSWORD instead).
       assay ledger log reviews.assay --row 17          all that was said about data row 17
       assay ledger record reviews.assay verdicts.csv   take in a reviewer's decisions
       assay ledger diff reviews.assay                  rows whose label is no longer the file's
@@ -56,15 +57,7 @@ def command() -> None:
 @click.option("--since", callback=_point, help="Only events after this id, or from this ISO time (UTC) on.")
 @click.option("--limit", type=int, help="Only the last so many.")
 @as_json
-def log(
-    ledger: Path,
-    row: int | None,
-    source: str | None,
-    kind: str | None,
-    since: int | str | None,
-    limit: int | None,
-    as_json: bool,
-) -> None:
+def log(ledger: str, as_json: bool, **which: Any) -> None:
     """List events, oldest first.
 
     \b
@@ -72,15 +65,14 @@ def log(
     assay ledger log reviews.assay --kind change --json | jq .after
     """
     with _open(ledger) as opened:
-        events = opened.log(row, source, kind, since, limit)
-        _events(events, as_json)
+        _events(opened.log(**which), as_json)
 
 
 @command.command()
 @where
 @click.argument("row", type=int)
 @as_json
-def blame(ledger: Path, row: int, as_json: bool) -> None:
+def blame(ledger: str, row: int, as_json: bool) -> None:
     """Explain the current label of data row ROW: the events it rests on, oldest first.
 
     \b
@@ -96,7 +88,7 @@ def blame(ledger: Path, row: int, as_json: bool) -> None:
 @click.argument("at_b", metavar="[TO]", callback=_point, required=False)
 @as_json
 @click.pass_context
-def diff(context: click.Context, ledger: Path, at_a: int | str, at_b: int | str | None, as_json: bool) -> None:
+def diff(context: click.Context, ledger: str, at_a: int | str, at_b: int | str | None, as_json: bool) -> None:
     """List the rows whose label differs between two points; exit code 1 when there are any, as diff has it.
 
     FROM and TO are ids of events or ISO times (UTC); without them, from the original file to now.
@@ -121,7 +113,7 @@ def diff(context: click.Context, ledger: Path, at_a: int | str, at_b: int | str 
 @click.option("--record-as", metavar="NAME", help="Record the result's SHA-256 under this name, for later replays.")
 @as_json
 def replay(
-    ledger: Path, original: Path, target: Path, at: int | str | None, record_as: str | None, as_json: bool
+    ledger: str, original: Path, target: Path, at: int | str | None, record_as: str | None, as_json: bool
 ) -> None:
     """Write the repaired file TARGET: the ORIGINAL with the labels in force, the same bytes every time.
 
@@ -145,7 +137,7 @@ def replay(
 @click.option("--note", help="Why.")
 @as_json
 def undo(
-    ledger: Path,
+    ledger: str,
     events: Sequence[int],
     of_source: str | None,
     of_method: str | None,
@@ -171,7 +163,7 @@ def undo(
 @where
 @click.argument("target", type=click.Path(path_type=Path))
 @as_json
-def export(ledger: Path, target: Path, as_json: bool) -> None:
+def export(ledger: str, target: Path, as_json: bool) -> None:
     """Write all events to TARGET, a .jsonl or a .csv file. CSV cells are guarded against spreadsheet formulas.
 
     \b
@@ -184,9 +176,30 @@ def export(ledger: Path, target: Path, as_json: bool) -> None:
 
 @command.command()
 @where
+@click.argument("target", type=click.Path())
+@as_json
+def copy(ledger: str, target: str, as_json: bool) -> None:
+    """Copy the history to TARGET, a folder or file or a database: event by event, with their hashes.
+
+    TARGET is made if need be. It must be empty, or hold the beginning of this history; then the rest follows.
+
+    \b
+    assay ledger copy reviews.assay "postgresql://anna@db.example.org/labels?ledger=reviews"
+    assay ledger copy "postgresql://anna@db.example.org/labels?ledger=reviews" back.assay
+    """
+    from assay.labels.ledger import Ledger
+
+    with _open(ledger) as opened, Ledger.open(target, create=True) as other:
+        number = opened.copy_to(other)
+        done = {"events": number, "head": other.head, "path": str(other.path)}
+    _done(done, f"{done['path']}: {number} events copied. Head {done['head']}", as_json)
+
+
+@command.command()
+@where
 @click.argument("verdicts", type=click.Path(path_type=Path))
 @as_json
-def record(ledger: Path, verdicts: Path, as_json: bool) -> None:
+def record(ledger: str, verdicts: Path, as_json: bool) -> None:
     """Take in the decisions of a CSV file with the columns row (or id), verdict, and label, reviewer, sampled, note.
 
     A verdict is given, suggested, other (with the right label in `label`), both, neither or skip. Where a majority of a
@@ -223,7 +236,7 @@ def record(ledger: Path, verdicts: Path, as_json: bool) -> None:
 @click.option("--head", help="A hash noted earlier: check that its event is still there.")
 @as_json
 @click.pass_context
-def verify(context: click.Context, ledger: Path, head: str | None, as_json: bool) -> None:
+def verify(context: click.Context, ledger: str, head: str | None, as_json: bool) -> None:
     """Recompute the chain of hashes; exit code 1 when an event was altered or removed.
 
     Note the head elsewhere: who can write the file could forge the whole chain, but not to a head that you hold.
@@ -238,7 +251,7 @@ def verify(context: click.Context, ledger: Path, head: str | None, as_json: bool
     context.exit(0 if found.problem is None else 1)
 
 
-def _open(path: Path) -> Ledger:
+def _open(path: str) -> Ledger:
     from assay.labels.ledger import Ledger
 
     return Ledger.open(path)

@@ -122,6 +122,10 @@ class History:
         """The table of leases beside the events, on a connection of its own; close it when done."""
         return self._store.beside()
 
+    def place(self, at: At = None) -> int:
+        """Id of the last event at a point: the number by which the point can be found again, whatever comes later."""
+        return self._id(at)
+
     def current(self, at: At = None) -> dict[int, str]:
         """Row -> label, for every row to which a change in force gave a label."""
         upto = self._id(at)

@@ -22,9 +22,7 @@ carries the SHA-256 of its content and of its predecessor's hash; whoever alters
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -34,9 +32,12 @@ from typing import Any, Self, SupportsIndex
 from assay.errors import InputError
 from assay.labels.events import Event, chained, check, dataset_event, file_digest, placed, to_json, values_of
 from assay.labels.formats import files
-from assay.labels.history import TIME, At, Difference, History, Verification
+from assay.labels.history import PAGE, TIME, At, Difference, History, Verification
+from assay.labels.ledger_export import guard_cell, write_events
+from assay.labels.ledger_postgres import PostgresStore
 from assay.labels.ledger_sqlite import SqliteStore
-from assay.labels.ledger_store import COLUMNS, LedgerError, Tail, Value
+from assay.labels.ledger_store import LedgerError, Tail, Value
+from assay.labels.postgres import SCHEMES
 from assay.labels.rewrite import rewrite_labels
 
 __all__ = [
@@ -60,12 +61,15 @@ class Ledger(History):
 
     @classmethod
     def open(cls, path: str | Path, *, create: bool = False) -> Self:
-        """Open the ledger at `path`: the file, or the folder `NAME.assay` that holds `ledger.db`.
+        """Open the ledger at `path`: the file, the folder `NAME.assay` that holds `ledger.db`, or the URL of a
+        database, `postgresql://user:password@host/database?ledger=NAME` (`assay.labels.postgres.Address`).
 
         Raises
         ------
         LedgerError : absent (and not `create`), not a ledger, another schema version, altered by another program.
         """
+        if str(path).startswith(SCHEMES):
+            return cls(PostgresStore(str(path), create=create))
         path = Path(path)
         if path.is_dir() or path.suffix == ".assay":
             path = path / "ledger.db"
@@ -264,34 +268,33 @@ class Ledger(History):
         takes a label for a formula.
         """
         path = Path(path)
-        form = format or path.suffix.removeprefix(".")
-        if form not in ("jsonl", "csv"):
-            raise InputError(f"A ledger is exported as jsonl or csv, not as {form!r}.")
         if path.exists() and isinstance(self.path, Path) and path.samefile(self.path):
             raise InputError(f"{path} is the ledger itself: export to another file.")
-        number = 0
-        try:
-            with files.replacing(path) as raw:
-                text = io.TextIOWrapper(raw, encoding="utf-8", newline="")
-                writer = csv.writer(text, lineterminator="\n")
-                if form == "csv":
-                    writer.writerow(COLUMNS)
-                for event in self.log():
+        return write_events(self.log(), path, format or path.suffix.removeprefix("."))
+
+    def copy_to(self, target: Ledger) -> int:
+        """Copy all events as they are, hashes too, to a ledger that is empty or holds the beginning of this one.
+
+        All of them are copied or none. Returns how many were not there yet.
+
+        Raises
+        ------
+        InputError : the target holds another history, or a longer one.
+        LedgerError : an event was altered here, or the target cannot be written.
+        """
+        with target._store.transaction() as tail:
+            upto, number, previous = len(self), tail.id, tail.hash
+            if number > upto or (number > 0 and self.event(number).hash != previous):
+                raise InputError(
+                    f"{target.path} holds {number} events that are not the first of {self.path}: copy elsewhere."
+                )
+            while rows := self._store.read(above=number, upto=upto, limit=PAGE):
+                for row in rows:
                     number += 1
-                    if form == "csv":
-                        writer.writerow([*map(guard_cell, values_of(event)), event.hash])
-                    else:
-                        text.write(to_json(event.as_dict()) + "\n")
-                text.detach()  # writes what is left, and leaves the file open for the rename
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror}.") from error
-        return number
-
-
-def guard_cell(value: object) -> object:
-    """Put an apostrophe before text that a spreadsheet would take for a formula.
-
-    >>> guard_cell("=1+1"), guard_cell("cat"), guard_cell(3)
-    ("'=1+1", 'cat', 3)
-    """
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+                    if row[0] != number or row[-1] != chained(row[:-1], previous):
+                        raise LedgerError(
+                            f"Event {number} of {self.path} was altered or is missing: nothing was copied."
+                        )
+                    previous = str(row[-1])
+                target._store.insert(rows)
+        return number - tail.id
