@@ -87,7 +87,7 @@ class AuditOrder:
         """
         rows, turns = [], []
         for drawn, mean in zip(self.as_drawn, np.clip(means, 1e-4, 1 - 1e-4), strict=True):
-            at = _first_open(open_rows, drawn, n)
+            at = first_open(open_rows, drawn, n)
             rows.append(drawn[at])
             turns.append((at + 0.5) / max(len(drawn) * np.sqrt(mean * (1 - mean)), 1e-12))
         found, turn = np.concatenate(rows), np.concatenate(turns)
@@ -234,7 +234,7 @@ def roles(
     return role[rows]
 
 
-def _first_open(open_rows: npt.NDArray[np.bool_], drawn: Rows, n: int) -> Rows:
+def first_open(open_rows: npt.NDArray[np.bool_], drawn: Rows, n: int) -> Rows:
     """Places of the first n rows of `drawn` that are open, looked for a stretch at a time."""
     found: list[Rows] = []
     count = 0
