@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 
 from assay.errors import InputError
 from assay.training.judges import BAD, FIRST, GOOD, SECOND, UNSURE, Answer, Candidate, Case
-from assay.training.judges.features import LabelFeatures, learn_features
+from assay.training.judges.features import LabelFeatures, learn_features, learn_in_folds
 from assay.training.judges.kinds import equal, likeness
 
 Floats = npt.NDArray[np.float64]
@@ -79,7 +79,7 @@ class ClassifierJudge:
             raise InputError(f"{len(cases)} rows have a known label: a judge that learns needs at least {FEWEST}.")
         self._n_sources = 1 + max((one.source for row in candidates for one in row), default=0)
         fold = np.random.default_rng(self.random_state).permutation(len(cases)) % self.folds
-        features = [self._learn_features(cases, known, fold != at) for at in range(self.folds)]
+        features = learn_in_folds(cases, known, fold)
         x: list[Floats] = []
         better: list[tuple[int, Floats]] = []
         for row, (case, some, truth) in enumerate(zip(cases, candidates, known, strict=True)):
@@ -155,11 +155,6 @@ class ClassifierJudge:
         if len(np.unique(y)) < 2:
             return float((y.sum() + 1) / (len(y) + 2))
         return make_pipeline(StandardScaler(), LogisticRegression(C=self.strength, max_iter=500)).fit(x, y)
-
-    @staticmethod
-    def _learn_features(cases: Sequence[Case], known: Sequence[Any], keep: npt.NDArray[np.bool_]) -> LabelFeatures:
-        at = np.flatnonzero(keep).tolist()
-        return learn_features([cases[row] for row in at], [known[row] for row in at])
 
 
 def _logit(p: float) -> float:

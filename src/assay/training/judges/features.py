@@ -141,3 +141,15 @@ def learn_features(cases: Sequence[Case], accepted: Sequence[Any]) -> LabelFeatu
     if kind in ("text", "fields"):
         return TextFeatures(cases, accepted, fields=kind == "fields")
     return NameFeatures(cases, accepted, tags=kind == "tags")
+
+
+def learn_in_folds(cases: Sequence[Case], accepted: Sequence[Any], fold: npt.NDArray[np.int64]) -> list[LabelFeatures]:
+    """For each fold, what the labels outside of it look like: rows of `fold` (n,) are then described unseen.
+
+    A text or a mask that was learned looks likelier than it is, and so does whatever is measured on it.
+    """
+    found = []
+    for at in range(int(fold.max()) + 1):
+        keep = np.flatnonzero(fold != at).tolist()
+        found.append(learn_features([cases[row] for row in keep], [accepted[row] for row in keep]))
+    return found

@@ -28,7 +28,7 @@ def told(values: Sequence[Any]) -> str:
     >>> told(["cat", "dog", "cat", "cat"]), told([["a"], ["a", "b"]]), told([{"total": "9.00"}])
     ('class', 'tags', 'fields')
     """
-    some = [value for value in values if not is_missing(value)]
+    some = [value for value in values if not _absent(value)]
     if not some:
         raise InputError("A column of candidates is empty: each source must label at least one row.")
     if all(isinstance(value, Mapping) for value in some):
@@ -48,7 +48,7 @@ def read(value: Any, kind: str, row: int | None = None) -> Any:
     """A label in its canonical form, None when it is missing; what does not fit the kind raises and names its row."""
     if kind not in KINDS:
         raise InputError(f"There is no kind of label {kind!r}: it is one of {', '.join(KINDS)}.")
-    if value is None or (not isinstance(value, np.ndarray | list | tuple | Mapping | set) and _absent(value, kind)):
+    if _absent(value) and not (kind == "text" and value == ""):  # an empty text is a transcript of nothing
         return None
     if kind == "mask":
         return as_pixels(value, row)
@@ -65,9 +65,8 @@ def read(value: Any, kind: str, row: int | None = None) -> Any:
     return name_of(value) if kind == "class" else str(value)
 
 
-def _absent(value: Any, kind: str) -> bool:
-    """An empty text is a transcript of nothing; an empty class name is no answer."""
-    return is_missing(value) and not (kind == "text" and value == "")
+def _absent(value: Any) -> bool:
+    return not isinstance(value, np.ndarray | list | tuple | Mapping | set | frozenset) and is_missing(value)
 
 
 def equal(a: Any, b: Any) -> bool:

@@ -19,12 +19,13 @@ import numpy.typing as npt
 
 from assay.errors import InputError
 from assay.training.judges import BAD, FIRST, GOOD, SECOND, UNSURE, YES, Answer, Candidate, Case
-from assay.training.judges.features import learn_features
+from assay.training.judges.features import learn_features, learn_in_folds
 from assay.training.judges.kinds import empty
 
 Floats = npt.NDArray[np.float64]
 
 FEWEST = 5
+FOLDS = 5
 
 
 class RulesJudge:
@@ -52,11 +53,15 @@ class RulesJudge:
         if len(accepted) < FEWEST:
             raise InputError(f"{len(accepted)} labels were accepted: criteria need at least {FEWEST} to learn from.")
         self._features = learn_features(cases, accepted)
-        seen = np.stack([self._features.of(case, value) for case, value in zip(cases, accepted, strict=True)])
-        self._sorted = np.sort(seen, axis=0)
-        spread = np.subtract(*np.quantile(seen, [0.9, 0.1], axis=0)) / 2.563  # of a normal distribution
-        self._spread = np.maximum(spread, np.maximum(1e-6, 0.05 * np.abs(seen).mean(axis=0)))
-        self._levels = np.quantile([self._surprise(row).mean() for row in seen], [self.good, self.bad])
+        fold = np.random.default_rng(0).permutation(len(cases)) % FOLDS
+        unseen = learn_in_folds(cases, accepted, fold)
+        x = np.stack([unseen[at].of(*pair) for at, *pair in zip(fold, cases, accepted, strict=True)])
+        surprise = np.empty(len(x))
+        for at in range(FOLDS):
+            self._learn_range(x[fold != at])
+            surprise[fold == at] = [self._surprise(row).mean() for row in x[fold == at]]
+        self._learn_range(x)
+        self._levels = np.quantile(surprise, [self.good, self.bad])
         self._never_empty = not any(map(empty, accepted))
         self._scored = lru_cache(maxsize=256)(self._score)
         return self
@@ -89,6 +94,12 @@ class RulesJudge:
 
     def _score(self, case: Case, candidate: Candidate) -> Floats:
         return self._surprise(self._features.of(case, candidate.value))
+
+    def _learn_range(self, x: Floats) -> None:
+        """Keep what is usual among accepted labels (n, d)."""
+        self._sorted = np.sort(x, axis=0)
+        spread = np.subtract(*np.quantile(x, [0.9, 0.1], axis=0)) / 2.563  # of a normal distribution
+        self._spread = np.maximum(spread, np.maximum(1e-6, 0.05 * np.abs(x).mean(axis=0)))
 
     def _surprise(self, x: Floats) -> Floats:
         """Surprise (d,) of each criterion of a label (d,)."""
