@@ -8,10 +8,10 @@ from assay.errors import require
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
     from torch.nn import functional
 else:
     torch = require("torch", "deep", "Training networks")
-    nn, functional = torch.nn, torch.nn.functional
+    nn, functional, Tensor = torch.nn, torch.nn.functional, torch.Tensor
 
-__all__ = ["functional", "nn", "torch"]
+__all__ = ["Tensor", "functional", "nn", "torch"]
