@@ -77,11 +77,20 @@ def conditions(table: LabelledTable) -> pa.Table:
 def comparable(table: LabelledTable) -> tuple[Any, str]:
     """Rows as copies are sought among them, and how: texts may nearly agree, pictures and table rows must be equal."""
     if table.media == "table":
-        return table.features, "exact"
+        return flat(table.features), "exact"
     rows = contents(table)
     if table.media == "text":
         return ["" if text is None else text for text in rows], "near" if table.n_rows <= NEAR else "exact"
     return [digest(picture) for picture in rows], "exact"
+
+
+def flat(columns: pa.Table) -> pa.Table:
+    """The columns with lists, records and pixels as text, which can be compared."""
+    for at, column in enumerate(columns.columns):
+        if pa.types.is_nested(column.type) or isinstance(column.type, pa.BaseExtensionType):
+            cells = [None if cell is None else str(cell) for cell in column.to_pylist()]
+            columns = columns.set_column(at, columns.column_names[at], pa.array(cells, pa.string()))
+    return columns
 
 
 def digest(picture: Any) -> bytes:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -167,22 +167,28 @@ class Likeness:
     @cached_property
     def _pictures(self) -> Future[Measure]:
         """Thumbnails, being read in the background."""
-        pool = ThreadPoolExecutor(1, thread_name_prefix="thumbnails")
-        found = pool.submit(self._read_pictures)
-        pool.shutdown(wait=False)
+        found: Future[Measure] = Future()
+
+        def read() -> None:
+            try:
+                found.set_result(self._read_pictures())
+            except BaseException as error:  # whoever asks is told
+                found.set_exception(error)
+
+        threading.Thread(target=read, name="thumbnails", daemon=True).start()
         return found
 
     def _read_pictures(self) -> Measure:
         from assay.evidence.pictures import opened
-        from assay.review.content_image import picture_of
+        from assay.review.content_image import as_picture
 
         project = self._project
         column = project.contents.image_column
         assert column is not None
         thumbnails = np.full((project.n_rows, SIDE * SIDE * 3), 127, dtype=np.uint8)
-        for row in range(project.n_rows):
+        for row, cell in enumerate(project.source.cells(column)):
             try:
-                picture, _ = opened(picture_of(project.source, row, column), 4 * SIDE)
+                picture, _ = opened(as_picture(project.source, cell, row), 4 * SIDE)
             except InputError:
                 continue  # a picture that cannot be read is grey
             thumbnails[row] = np.asarray(picture.convert("RGB").resize((SIDE, SIDE))).reshape(-1)

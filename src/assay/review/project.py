@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from assay.errors import InputError
 from assay.evidence.kept_rows import CANDIDATES, VOTES, KeptRows, Lines, Verb, read_rows
+from assay.labels.beliefs import read_beliefs
+from assay.labels.formats import files
 from assay.review.source import Source
 
 if TYPE_CHECKING:
@@ -89,9 +91,13 @@ class Project:
         ------
         InputError : no results, another data set, a column that is not there.
         """
-        folder = Path(folder)
+        folder, options = Path(folder), options or ProjectOptions()
         kept = read_rows(folder)
-        return cls(folder, kept, Source(kept, folder, source), options or ProjectOptions())
+        found = Source(kept, folder, source)
+        for name in (options.text, options.image, options.boxes, options.masks, options.neighbours, *options.fields):
+            if name is not None:
+                files.require_column(name, found.names, kept.origin.title)
+        return cls(folder, kept, found, options)
 
     @property
     def original(self) -> Path:
@@ -103,6 +109,8 @@ class Project:
     @cached_property
     def pred_probs(self) -> npt.NDArray[Any] | None:
         """`(n, k)`, memory-mapped; None where none were kept."""
+        if self.verb == "aggregate":
+            return read_beliefs(self.folder / "beliefs.parquet").soft.p
         path = self.folder / "pred_probs.npy"
         if not path.is_file():
             return None

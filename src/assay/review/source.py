@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,14 @@ import pyarrow.parquet as pq
 from assay.errors import InputError
 from assay.evidence.kept_rows import KeptRows
 from assay.labels.formats import files, frames, hub
-from assay.labels.tables import raw_table
+from assay.labels.label_column import codes_of
+from assay.labels.tables import MISSING, raw_table
 
 BATCH = 64
-"""Rows of large cells (pictures in a Parquet file) that are decoded at a time."""
+"""Rows of large cells (pictures in a Parquet file) that are read one after the other."""
+PART = 1 << 26
+"""Bytes of a large column that are unpacked and kept to show one row. Parquet finds a row by unpacking what stands
+before it in its row group, so files of many gigabytes are quick when written with small groups."""
 
 
 class Source:
@@ -39,7 +44,7 @@ class Source:
     def __init__(self, kept: KeptRows, folder: Path, given: Any = None) -> None:
         self._kept = kept
         self._lock = threading.Lock()
-        self._held: tuple[str, int, pa.RecordBatch] | None = None
+        self._held: dict[str, tuple[int, pa.Array]] = {}
         self.path = self._find(folder, given)
         root = kept.origin.root
         self.root = self._root(folder) if root is not None or self.path is not None else None
@@ -93,7 +98,20 @@ class Source:
             table = raw_table(self.path, as_text=[name for name in (origin.label, origin.id) if name])
         if table.num_rows != n:
             raise InputError(f"The data set has {table.num_rows} rows, the results are about {n}: it is another one.")
+        if origin.sha256 is None:
+            self._require_labels(table)
         return table.drop_columns([origin.label]) if origin.label in table.column_names else table
+
+    def _require_labels(self, table: pa.Table) -> None:
+        """Raise unless the labels are those that were looked at; they stand in for the digest that a frame lacks."""
+        kept = self._kept
+        files.require_column(kept.origin.label, table.column_names, "The data set")
+        found = codes_of(table, kept.origin.label, kept.space, MISSING)
+        differs = (found.present != kept.present) | ((found.y != kept.given) & kept.present)
+        if differs.any():
+            raise InputError(
+                "The data set has other labels than the one that was looked at.", row=int(differs.argmax())
+            )
 
     @cached_property
     def large(self) -> tuple[str, ...]:
@@ -118,31 +136,39 @@ class Source:
     def cell(self, row: int, name: str) -> Any:
         """The value of a cell as a Python object; pixels as an array."""
         if name in self.large:
-            column, at = self._batch(row, name)
+            column, at = self._part(row, name)
         else:
             files.require_column(name, self.names, "The data set")
             column, at = self.table[name], row
-        if isinstance(column.type, pa.FixedShapeTensorType):
-            one = column.slice(at, 1)
-            one = one.combine_chunks() if isinstance(one, pa.ChunkedArray) else one
-            one = one.chunk(0) if isinstance(one, pa.ChunkedArray) else one
-            return one.to_numpy_ndarray()[0]
-        return column[at].as_py()
+        return next(_values(column.slice(at, 1)))
 
-    def _batch(self, row: int, name: str) -> tuple[pa.Array, int]:
-        """The few rows of a large column around `row`, and its place in them."""
+    def cells(self, name: str) -> Iterator[Any]:
+        """All values of a column in order, a few held at a time."""
+        if name not in self.large:
+            yield from _values(self.table[name])
+            return
+        with pq.ParquetFile(self.path) as parquet:
+            for batch in parquet.iter_batches(BATCH, columns=[name], use_threads=False):
+                yield from _values(batch.column(0))
+
+    def _part(self, row: int, name: str) -> tuple[pa.Array, int]:
+        """The part of a large column that holds a row, and the row's place in it; the last part is kept."""
         with self._lock:
-            if self._held is not None and self._held[0] == name and 0 <= row - self._held[1] < len(self._held[2]):
-                return self._held[2], row - self._held[1]
-            parquet, start = self._parquet, 0
-            for group in range(parquet.num_row_groups):
-                size = parquet.metadata.row_group(group).num_rows
-                if row < start + size:
+            start, part = self._held.get(name, (0, ()))
+            if 0 <= row - start < len(part):
+                return part, row - start
+            about, start = self._parquet.metadata, 0
+            for group in range(about.num_row_groups):
+                if row < start + about.row_group(group).num_rows:
                     break
-                start += size
-            for batch in parquet.iter_batches(BATCH, row_groups=[group], columns=[name], use_threads=False):
+                start += about.row_group(group).num_rows
+            n = about.row_group(group).num_rows
+            size = sum(_bytes(about.row_group(group), name))
+            for batch in self._parquet.iter_batches(
+                max(1, n * PART // max(size, PART)), row_groups=[group], columns=[name], use_threads=False
+            ):
                 if row < start + batch.num_rows:
-                    self._held = (name, start, batch.column(0))
+                    self._held[name] = start, batch.column(0)
                     return batch.column(0), row - start
                 start += batch.num_rows
         raise InputError(f"There is no row {row}.")
@@ -150,6 +176,23 @@ class Source:
     @cached_property
     def _parquet(self) -> pq.ParquetFile:
         return pq.ParquetFile(self.path, memory_map=True)
+
+
+def _bytes(group: pq.RowGroupMetaData, name: str) -> Iterator[int]:
+    """Sizes of the parts of a column in a row group when unpacked; a record has several."""
+    for at in range(group.num_columns):
+        column = group.column(at)
+        if column.path_in_schema.split(".")[0] == name:
+            yield column.total_uncompressed_size
+
+
+def _values(column: pa.Array | pa.ChunkedArray) -> Iterator[Any]:
+    """The values of a column as Python objects; pixels as arrays."""
+    for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
+        if isinstance(chunk.type, pa.FixedShapeTensorType):
+            yield from chunk.to_numpy_ndarray()
+        else:
+            yield from chunk.to_pylist()
 
 
 def _is_large(kind: pa.DataType) -> bool:
