@@ -11,7 +11,7 @@ What is kept is a registered buffer, so `state_dict` holds all of it and a resum
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,7 @@ class Objective(nn.Module):  # type: ignore[misc]
     n_rows: int
     n_classes: int
     past: Tensor
+    _staying: frozenset[str] = frozenset()
 
     # What a method says
 
@@ -107,9 +108,13 @@ class Objective(nn.Module):  # type: ignore[misc]
 
     # What it says it with
 
-    def keep(self, name: str, table: Tensor) -> None:
-        """Keep a tensor as part of the state, by this name; rows first where it is per row."""
+    def keep(self, name: str, table: Tensor, *, stays: bool = False) -> None:
+        """Keep a tensor as part of the state, by this name; rows first where it is per row.
+
+        `stays`: it does not move to the device with the rest, as a table mapped from a file must not.
+        """
         self.register_buffer(name, table)
+        self._staying = (self._staying - {name}) | (frozenset({name}) if stays else frozenset())
 
     def read(self, name: str, rows: Tensor) -> Tensor:
         """What is kept of the rows (b,), (b, ...), on the device of `rows` and at least in single precision."""
@@ -134,6 +139,12 @@ class Objective(nn.Module):  # type: ignore[misc]
         """Add the losses (b,) of rows to their past."""
         gone = self.read("past", rows)
         self.write("past", rows, gone + torch.stack([losses.detach().float(), torch.ones_like(gone[:, 0])], 1))
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        held = {name: self._buffers.pop(name) for name in self._staying}
+        super()._apply(fn, recurse)
+        self._buffers.update(held)
+        return self
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load a state; `begin` must have been called, so that there are tables to load it into."""
