@@ -37,7 +37,7 @@ from assay.labels.preferences import Preferences
 from assay.labels.spaces import Space
 from assay.labels.votes import Votes
 from assay.training.judges import Candidate, Case, Judge
-from assay.training.judges.kinds import equal, read, shown
+from assay.training.judges.kinds import equal, likeness, read, shown
 from assay.training.judges.purse import Purse
 from assay.training.judges.ruling import ADOPT, Ruling, settle
 
@@ -235,7 +235,7 @@ class LabelCritic(BaseEstimator):  # type: ignore[misc]
 def candidates_of(
     labels: Mapping[str, Sequence[Any]], cases: Sequence[Case] | None = None, kind: str | None = None
 ) -> tuple[list[Case], list[list[Candidate]]]:
-    """Cases (n,) and the candidates of each: every source's label in canonical form, and the share that says the same.
+    """Cases (n,) and the candidates of each: every source's label in canonical form, and how much others agree.
 
     Raises
     ------
@@ -261,6 +261,13 @@ def candidates_of(
         if case.kind == "mask" and len({value.shape for value in values if value is not None}) > 1:
             raise InputError("The masks of a row must have one shape.", row=case.row)
         there = [(source, value) for source, value in enumerate(values) if value is not None]
-        share = [sum(equal(value, other) for _, other in there) / len(there) for _, value in there]
-        rows.append([Candidate(value, source, part) for (source, value), part in zip(there, share, strict=True)])
+        share = [
+            np.mean([_agreement(value, other, case.kind) for at, other in there if at != source] or [1.0])
+            for source, value in there
+        ]
+        rows.append([Candidate(value, source, float(part)) for (source, value), part in zip(there, share, strict=True)])
     return list(cases), rows
+
+
+def _agreement(a: Any, b: Any, kind: str) -> float:
+    return likeness(a, b) if kind == "mask" else float(equal(a, b))  # no two masks are equal

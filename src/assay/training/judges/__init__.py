@@ -49,11 +49,11 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One label of a row: its value, the number of the first source that gave it, and the share of sources that did."""
+    """One label of a row: its value, the number of its source, and how many of the others agree, 0 to 1."""
 
     value: Any
     source: int = -1
-    support: float = 0.0
+    support: float = 1.0
 
 
 @dataclass(frozen=True)
