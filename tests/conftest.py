@@ -3,8 +3,12 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from bench.postgres import Server
 
 SHARED = Path(os.environ.get("ASSAY_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -20,6 +24,18 @@ def shared_data() -> Callable[[str], Path]:
         return found
 
     return locate
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator["Server"]:
+    """A PostgreSQL server, one for all tests of a process; each test takes a ledger name of its own."""
+    from bench.postgres import ABSENT, programs, running
+
+    if programs() is None:
+        pytest.skip(ABSENT)
+    memory = Path("/dev/shm")
+    with running("-c fsync=off", where=memory if os.access(memory, os.W_OK) else None) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
