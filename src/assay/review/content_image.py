@@ -133,7 +133,7 @@ def boxes_of(cell: Any, width: int, height: int) -> list[dict[str, Any]]:
     if isinstance(cell, str):
         try:
             cell = json.loads(cell)
-        except ValueError:
+        except (ValueError, RecursionError):
             return []
     found = []
     for box in cell if isinstance(cell, list) else []:
