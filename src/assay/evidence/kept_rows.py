@@ -26,7 +26,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assay.errors import InputError
@@ -164,12 +163,13 @@ def read_rows(folder: Path) -> KeptRows:
 
 def _codes(column: pa.ChunkedArray, space: Space) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
     """Codes of a dictionary column in the order of the space, 0 where missing, and where they are there."""
-    whole = _one(column.unify_dictionaries())
-    where = pc.index_in(whole.dictionary, pa.array(space.names, pa.string()))
-    if where.null_count:
-        raise InputError(f"{FILE} names a class that its schema lacks: it was edited.")
-    codes = where.take(whole.indices)
-    return codes.fill_null(0).to_numpy().astype(np.int32), np.asarray(codes.is_valid())
+    whole, code = _one(column.unify_dictionaries()), {name: at for at, name in enumerate(space.names)}
+    there = np.asarray(whole.is_valid())
+    try:
+        codes = np.array([code[name] for name in whole.dictionary.to_pylist()] or [0], dtype=np.int32)
+    except KeyError:
+        raise InputError(f"{FILE} names a class that its schema lacks: it was edited.") from None
+    return np.where(there, codes[whole.indices.fill_null(0).to_numpy()], 0).astype(np.int32), there
 
 
 def _whole(table: pa.Table, name: str) -> pa.Array | None:
