@@ -86,6 +86,10 @@ class Server:
         for lock in (self.data / "postmaster.pid", self.folder / f".s.PGSQL.{self.port}.lock"):
             lock.unlink()  # nobody may have reaped the dead yet
 
+    def limit_files(self, pid: int, size: int | None) -> None:
+        """Let one of its processes write no file beyond so many bytes, as a full disk would."""
+        self._run(shutil.which("prlimit") or "prlimit", "--pid", pid, f"--fsize={size or 'unlimited'}:")
+
     def url(self, ledger: str, *, user: str = "assay", password: str | None = PASSWORD, query: str = "") -> str:
         """Where the ledger of this name is."""
         who = user if password is None else f"{user}:{password.replace('/', '%2F')}"

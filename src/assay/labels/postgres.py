@@ -170,7 +170,7 @@ class Database:
             if code.startswith(beginning):
                 return f"{self.address} {sentence.format(message=message)}."
         if code and not code.startswith(_LOST):
-            return f"{self.address} cannot be used: {message}."
+            return f"{self.address} refused ({message}); nothing was appended."
         why = message or str(error.__cause__ or error).rstrip(".")
         if query == "COMMIT":
             return (
