@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+import shlex
 import signal
 import sys
 import tempfile
@@ -210,9 +210,9 @@ def farewell(desk: Desk, folder: Path, db: str | None, before: int) -> str:
     """What is in, and what to run next."""
     decisions = desk.store.decisions()
     people = len({one.reviewer for one in decisions})
-    ledger = folder if db is None else re.sub(r"(//[^/@:]*):[^/@]*@", r"\1@", db)
+    ledger = folder if db is None else desk.store.ledger.path  # a URL without its password
+    words = ["assay", "ledger", "replay", str(ledger), os.path.relpath(desk.project.original), "repaired.csv"]
     return (
         f"{len(decisions):,} verdicts of {people} {'person' if people == 1 else 'people'} are in, "
-        f"{max(0, len(decisions) - before):,} of them new. Next: `assay ledger replay {ledger} {desk.project.original} "
-        "repaired.csv` writes the repaired file."
+        f"{max(0, len(decisions) - before):,} of them new. Next: `{shlex.join(words)}` writes the repaired file."
     )

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from assay.errors import InputError
+from assay.errors import AssayError, InputError
 from assay.evidence.audit_files import as_csv
 from assay.labels.verdicts import VERDICTS
 from assay.review.guard import Session
@@ -136,7 +136,11 @@ class Desk:
 
     def _shown(self, facts: dict[str, Any]) -> dict[str, Any]:
         row = facts["row"]
-        return finite(facts) | {"id": self.project.row_id(row), "content": self.project.content(row)}
+        try:
+            content = self.project.content(row)
+        except (AssayError, OSError) as error:  # the row can still be skipped, and the next one be seen
+            content = {"kind": "text", "text": f"This row cannot be shown: {error}", "highlights": []}
+        return finite(facts) | {"id": self.project.row_id(row), "content": content}
 
 
 def finite(facts: dict[str, Any]) -> dict[str, Any]:

@@ -73,6 +73,14 @@ def opened(
 
 def begin(ledger: Ledger, project: Project) -> None:
     """Begin an empty ledger with the project's data set; raise when it is about another one."""
+    here = project.folder / "ledger.db"
+    if len(ledger) == 0 and ledger.path != here and here.exists():
+        with Ledger.open(here) as local:
+            if any(True for _ in local.log(kind="verdict", limit=1)):
+                raise InputError(
+                    f"{ledger.path} is empty, and {here} holds verdicts already: take them along with "
+                    f"`assay ledger copy {project.folder} {ledger.path}`."
+                )
     with ledger.transaction():
         if len(ledger) == 0:
             ledger.append(
@@ -223,7 +231,7 @@ def token_in(path: Path) -> str:
     token = path.read_text(encoding="utf-8", errors="replace").strip()
     if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.replace("-", "").replace("_", "").isalnum():
         raise InputError(
-            f"{path} holds no token: it has {SHORTEST_TOKEN} or more letters, digits, - and _. Remove the file, and a new "
-            "one is made."
+            f"{path} holds no token, which has {SHORTEST_TOKEN} or more letters, digits, - and _: remove it, and a "
+            "new one is made."
         )
     return token
