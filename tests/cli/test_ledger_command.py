@@ -144,6 +144,21 @@ def test_hostile_text_steers_neither_terminal_nor_columns(pets: Path) -> None:
     assert json.loads(ledger("log", pets / "pets.assay", "--row", 3, "--json").stdout)["after"] == hostile
 
 
+def test_evidence_on_a_line(pets: Path) -> None:
+    """A verdict's word, seconds and role are shown; digests, and the key by which a page sends once, are not."""
+    said = {"verdict": "skip", "sampled": "random", "seconds": 4.5, "role": "second", "key": "0123456789"}
+    with Ledger.open(pets / "pets.assay") as opened:
+        opened.append([Event("verdict", "ben", "human", row=1, evidence=said, note="too\tdark")])
+    header, (*_, shown, derived, note) = lines(ledger("log", pets / "pets.assay", "--kind", "verdict"))
+    assert header[-3:] == ["evidence", "derived_from", "note"]
+    assert (derived, note) == ("", "too\\tdark")
+    assert sorted(shown.split()) == ["role=second", "sampled=random", "seconds=4.5", "verdict=skip"]
+    assert "seconds=4.5" in on_a_terminal("log", pets / "pets.assay", "--row", "1")
+    about = lines(ledger("log", pets / "pets.assay", "--kind", "dataset"))[1]
+    assert "sha256" not in about[-3]
+    assert "n_rows=4" in about[-3]
+
+
 def test_importing_the_command_is_light() -> None:
     check = (
         "import sys, assay.cli.ledger as _; print(sorted({'numpy', 'sqlite3', 'rich', 'pyarrow'} & set(sys.modules)))"

@@ -14,9 +14,11 @@ from assay.errors import AssayError
 COMMANDS = {
     "demo": "Audit handwritten digits, some labels of which are wrong: a first look in a minute.",
     "aggregate": "From many opinions to one calibrated belief, and a report.",
+    "critic": "The better of several machine labels for each row, or a person decides.",
     "audit": "Find the wrong labels of a data set and write a report.",
     "review": "The page where people decide which suspected labels are wrong.",
     "stability": "Does the ranking of models survive the repair of their test labels?",
+    "export": "The repaired data set, with a card that says what was changed.",
     "ledger": "Who said what about which label, when, on what evidence; replay and undo.",
     "report": "Render report.html again from report.json.",
     "papers": "From a paper to its file, test, bench row and claim.",

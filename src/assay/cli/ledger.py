@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from assay.labels.ledger import Event, Ledger
 
 
-def _point(context: click.Context, parameter: click.Parameter, value: str | None) -> int | str | None:
+def point(context: click.Context, parameter: click.Parameter, value: str | None) -> int | str | None:
     """Digits are an event's id; all else is left to the ledger, which knows times."""
     del context, parameter
     return int(value) if value is not None and value.isascii() and value.isdigit() else value
@@ -54,7 +54,7 @@ def command() -> None:
 @click.option("--row", type=int, help="Only this data row, counted from 0.")
 @click.option("--source", help="Only what this person or method said.")
 @click.option("--kind", help="Only dataset, source, suggestion, verdict, change or undo events.")
-@click.option("--since", callback=_point, help="Only events after this id, or from this ISO time (UTC) on.")
+@click.option("--since", callback=point, help="Only events after this id, or from this ISO time (UTC) on.")
 @click.option("--limit", type=int, help="Only the last so many.")
 @as_json
 def log(ledger: str, as_json: bool, **which: Any) -> None:
@@ -84,8 +84,8 @@ def blame(ledger: str, row: int, as_json: bool) -> None:
 
 @command.command()
 @where
-@click.argument("at_a", metavar="[FROM]", callback=_point, default="0")
-@click.argument("at_b", metavar="[TO]", callback=_point, required=False)
+@click.argument("at_a", metavar="[FROM]", callback=point, default="0")
+@click.argument("at_b", metavar="[TO]", callback=point, required=False)
 @as_json
 @click.pass_context
 def diff(context: click.Context, ledger: str, at_a: int | str, at_b: int | str | None, as_json: bool) -> None:
@@ -109,7 +109,7 @@ def diff(context: click.Context, ledger: str, at_a: int | str, at_b: int | str |
 @where
 @click.argument("original", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--at", callback=_point, help="Replay up to this event or ISO time (UTC) only.")
+@click.option("--at", callback=point, help="Replay up to this event or ISO time (UTC) only.")
 @click.option("--record-as", metavar="NAME", help="Record the result's SHA-256 under this name, for later replays.")
 @as_json
 def replay(
@@ -258,8 +258,8 @@ def _open(path: str) -> Ledger:
 
 
 def _events(events: Iterable[Event], as_json: bool) -> None:
-    names = ("id", "time", "kind", "row", "row_id", "before", "after", "source", "method", "derived_from", "note")
-    _print((event.as_dict() for event in events), names, as_json)
+    names = "id time kind row row_id before after source method evidence derived_from note"
+    _print((event.as_dict() for event in events), names.split(), as_json)
 
 
 def _print(objects: Iterable[dict[str, Any]], names: Sequence[str], as_json: bool) -> None:
@@ -286,6 +286,8 @@ def _print(objects: Iterable[dict[str, Any]], names: Sequence[str], as_json: boo
 
 def _cell(value: object) -> str:
     """One cell; what could steer a terminal or break the columns is shown as an escape."""
+    if isinstance(value, dict):  # evidence: a verdict's seconds and role, not its digests and its page's key
+        value = " ".join(f"{name}={said}" for name, said in value.items() if name != "key" and len(str(said)) <= 32)
     text = "" if value is None else ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

@@ -26,6 +26,7 @@ from assay.labels.formats import files
 from assay.labels.ledger import Ledger, guard_cell
 from assay.labels.media import is_string
 from assay.labels.recording import record_verdicts
+from assay.labels.tables import LabelledTable
 
 SOURCE = "assay audit"
 WRITTEN = (
@@ -49,7 +50,7 @@ def save(found: Audit, folder: Path, command: str = "") -> Path:
     """
     check_folder(folder, found.table.source)
     original = labels_file(found, folder)
-    listed = as_csv(manifest(found)) if original is not found.table.source else None
+    listed = as_csv(manifest(found.table)) if original is not found.table.source else None
     check_ledger(found, folder, listed)
     time = datetime.now(UTC).isoformat(timespec="seconds")
     report = build(found, folder, original, {"command": command, "time": time})
@@ -81,9 +82,8 @@ def labels_file(found: Audit, folder: Path) -> Path:
     return source if source is not None and source.is_file() else folder / "labels.csv"
 
 
-def manifest(found: Audit) -> dict[str, Any]:
+def manifest(table: LabelledTable) -> dict[str, Any]:
     """Row, image path where there is one, and label of every row, for sources that are not one file."""
-    table = found.table
     names: list[Any] = ["" if name is None else name for name in table.labels.names()]
     columns: dict[str, Any] = {"row": range(table.n_rows)}
     if table.image is not None and table.source is not None:
