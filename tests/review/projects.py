@@ -8,6 +8,7 @@ import numpy as np
 from assay.evidence.audit import audit, read
 from assay.evidence.audit_files import save
 from assay.evidence.audit_options import AuditOptions
+from assay.review.project import Project
 
 
 def audited(source: Any, folder: Path, *, wrong: float = 0.1, seed: int = 0, **options: Any) -> Path:
@@ -21,3 +22,10 @@ def audited(source: Any, folder: Path, *, wrong: float = 0.1, seed: int = 0, **o
     p[np.arange(n), said] += 0.6
     save(audit(table, chosen, pred_probs=p), folder)
     return folder
+
+
+def ready(project: Project) -> Project:
+    """The project, with what its nearest rows are measured by worked out."""
+    assert project._likeness.best is not None
+    project._likeness.best[1].result(60)
+    return project

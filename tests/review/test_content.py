@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 from tests.evidence.hostile import HOSTILE
-from tests.review.projects import audited
+from tests.review.projects import audited, ready
 
 from assay.errors import InputError
 from assay.review.content_image import boxes_of
@@ -73,8 +73,7 @@ def test_a_folder_of_images(digits):
 
 def test_nearest_pictures_by_hand(digits):
     project = Project.open(digits / "digits.assay")
-    project.contents, project.neighbours(0)
-    project._likeness._pictures.result(60)
+    ready(project)
     pixels = np.stack([np.asarray(decoded(project, row), dtype=float).ravel() for row in range(300)])
     distance = np.linalg.norm(pixels - pixels[3], axis=1) * np.sqrt(3)
     distance[3] = np.inf

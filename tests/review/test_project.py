@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from tests.review.projects import audited
+from tests.review.projects import audited, ready
 
 from assay.errors import InputError
 from assay.evidence import kept_rows
@@ -255,7 +255,7 @@ def test_nearest_rows_of_a_table_by_hand(tmp_path):
     label[[4, 9]] = None
     table = pa.table({"size": size, "colour": pa.array(colour.tolist()), "y": pa.array(label.tolist())})
     pq.write_table(table, tmp_path / "t.parquet")
-    project = Project.open(audited(tmp_path / "t.parquet", tmp_path / "t.assay", label="y"))
+    project = ready(Project.open(audited(tmp_path / "t.parquet", tmp_path / "t.assay", label="y")))
     for row in (0, 4, 57):
         distance = ((size - size[row]) / size.std()) ** 2 + 2 * (colour != colour[row])
         found = project.neighbours(row, 7)
@@ -269,7 +269,7 @@ def test_nearest_texts_are_those_of_scikit_learn(rte):
     """Cosine of tf-idf, against the rival's matrix."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    project = Project.open(rte)
+    project = ready(Project.open(rte))
     table = project.source.table
     texts = [f"{a}\n{b}" for a, b in zip(table["text"].to_pylist(), table["hypothesis"].to_pylist(), strict=True)]
     matrix = TfidfVectorizer(token_pattern=r"[^\W_]+", sublinear_tf=True).fit_transform(texts)
@@ -285,7 +285,7 @@ def test_nearest_texts_are_those_of_scikit_learn(rte):
 def test_embeddings_and_predictions(adult, tmp_path):
     vectors = np.random.default_rng(0).normal(size=(3000, 5)).astype(np.float32)
     np.save(tmp_path / "e.npy", vectors)
-    project = Project.open(adult / "adult.assay", options=ProjectOptions(embeddings=tmp_path / "e.npy"))
+    project = ready(Project.open(adult / "adult.assay", options=ProjectOptions(embeddings=tmp_path / "e.npy")))
     found = [one["row"] for one in project.neighbours(17, 4)]
     assert found == brute(np.linalg.norm(vectors - vectors[17], axis=1), 17, project.present, 4)
     assert project.neighbours(17, 0) == []
@@ -375,9 +375,9 @@ def test_many_threads_read_one_project(adult):
     from concurrent.futures import ThreadPoolExecutor
 
     rows = list(range(0, 400, 7))
-    alone = Project.open(adult / "adult.assay")
+    alone = ready(Project.open(adult / "adult.assay"))
     expected = [(alone.content(row), alone.neighbours(row)) for row in rows]
-    shared = Project.open(adult / "adult.assay")
+    shared = ready(Project.open(adult / "adult.assay"))
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda row: (shared.content(row), shared.neighbours(row)), rows)) == expected
 

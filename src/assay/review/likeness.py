@@ -8,9 +8,9 @@ Exact, by brute force over all labelled rows, in blocks. The measure is the best
     columns      squared differences of standardised numbers; a category that differs counts as two rows' mean one.
     predictions  distance of the square roots of the predicted probabilities (Hellinger).
 
-What a measure reads is worked out when it is first wanted: seconds for ten thousand pictures or a million texts. While
-pictures are being read, and above `PICTURES` of them, predictions stand in. Memory, bytes a row: words about 12 a
-word, pictures 192, columns 4 a column.
+What a measure reads is worked out in the background when it is first wanted: seconds for ten thousand pictures or a
+million texts. Until it is there, and for more than `PICTURES` pictures, predictions stand in. Memory, bytes a row:
+about 12 for each word of a text (three times that while they are counted), pictures 192, columns 4 each.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ BLOCK = 65_536
 SIDE = 8
 PICTURES = 100_000
 """Pictures up to which thumbnails are read."""
-PATIENCE = 0.5
-"""Seconds that an answer waits for pictures to be read."""
+PATIENCE = 1.0
+"""Seconds that an answer waits for a measure that is being made."""
 
 Floats = npt.NDArray[np.float32]
 Measure = Callable[[int], Floats]
@@ -80,26 +80,44 @@ class Likeness:
 
     def measure(self) -> tuple[str, Measure | None]:
         """The name of the best measure that is ready, and the measure; ("nothing", None) where nothing is known."""
-        with self._lock:
-            return self._measure()
-
-    def _measure(self) -> tuple[str, Measure | None]:
-        project, contents = self._project, self._project.contents
-        fallback = ("nothing", None) if project.pred_probs is None else ("predictions", self._by_predictions)
-        if project.options.embeddings is not None:
-            return "embeddings", self._embeddings
-        if contents.image_column is not None:
-            if project.n_rows > PICTURES:
-                return fallback
+        with self._lock:  # one thread makes it
+            best = self.best
+        predicted = self._project.pred_probs is not None
+        if best is not None:
             try:
-                return "pictures", self._pictures.result(None if fallback[1] is None else PATIENCE)
+                return best[0], best[1].result(PATIENCE if predicted else None)
             except NotYet:
-                return fallback
-        if contents.text_columns:
-            return "words", self._words
-        return ("columns", self._columns) if contents.table_columns else fallback
+                pass
+        return ("predictions", self._by_predictions) if predicted else ("nothing", None)
 
     @cached_property
+    def best(self) -> tuple[str, Future[Measure]] | None:
+        """The best measure, being made in the background; None where only predictions can be compared."""
+        project, contents = self._project, self._project.contents
+        make: Callable[[], Measure]
+        if project.options.embeddings is not None:
+            name, make = "embeddings", self._embeddings
+        elif contents.image_column is not None and project.n_rows <= PICTURES:
+            name, make = "pictures", self._pictures
+        elif contents.image_column is not None:
+            return None
+        elif contents.text_columns:
+            name, make = "words", self._words
+        elif contents.table_columns:
+            name, make = "columns", self._columns
+        else:
+            return None
+        made: Future[Measure] = Future()
+
+        def work() -> None:
+            try:
+                made.set_result(make())
+            except BaseException as error:  # whoever asks is told
+                made.set_exception(error)
+
+        threading.Thread(target=work, name="likeness", daemon=True).start()
+        return name, made
+
     def _embeddings(self) -> Measure:
         path = self._project.options.embeddings
         assert path is not None
@@ -112,7 +130,6 @@ class Likeness:
         assert self._project.pred_probs is not None
         return _distances(self._project.pred_probs, row, lambda block: np.sqrt(np.clip(block, 0, None)))
 
-    @cached_property
     def _columns(self) -> Measure:
         """Differences of standardised numbers, and categories that differ."""
         table = self._project.source.table.select(self._project.contents.table_columns)
@@ -140,7 +157,6 @@ class Likeness:
 
         return measure
 
-    @cached_property
     def _words(self) -> Measure:
         """One minus the cosine of tf-idf, with one list of texts a word."""
         project = self._project
@@ -164,21 +180,8 @@ class Likeness:
 
         return measure
 
-    @cached_property
-    def _pictures(self) -> Future[Measure]:
-        """Thumbnails, being read in the background."""
-        found: Future[Measure] = Future()
-
-        def read() -> None:
-            try:
-                found.set_result(self._read_pictures())
-            except BaseException as error:  # whoever asks is told
-                found.set_exception(error)
-
-        threading.Thread(target=read, name="thumbnails", daemon=True).start()
-        return found
-
-    def _read_pictures(self) -> Measure:
+    def _pictures(self) -> Measure:
+        """Distance of thumbnails."""
         from assay.evidence.pictures import opened
         from assay.review.content_image import as_picture
 
