@@ -191,7 +191,7 @@ def until_stopped() -> Iterator[None]:
 def browser(link: str, folder: Path, wanted: bool) -> Iterator[None]:
     """Open the link where there is a display. It goes through a file of one's own: a command line, all can read."""
     display = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    if not (wanted and display) or "SSH_CONNECTION" in os.environ:
+    if not (wanted and display) or os.environ.get("SSH_CONNECTION"):
         yield
         return
     try:
@@ -209,10 +209,10 @@ def browser(link: str, folder: Path, wanted: bool) -> Iterator[None]:
 def farewell(desk: Desk, folder: Path, db: str | None, before: int) -> str:
     """What is in, and what to run next."""
     decisions = desk.store.decisions()
-    people = len({one.reviewer for one in decisions})
+    n, people = len(decisions), len({one.reviewer for one in decisions})
     ledger = folder if db is None else desk.store.ledger.path  # a URL without its password
     words = ["assay", "ledger", "replay", str(ledger), os.path.relpath(desk.project.original), "repaired.csv"]
     return (
-        f"{len(decisions):,} verdicts of {people} {'person' if people == 1 else 'people'} are in, "
-        f"{max(0, len(decisions) - before):,} of them new. Next: `{shlex.join(words)}` writes the repaired file."
+        f"{n:,} verdict{'' if n == 1 else 's'} of {people} {'person' if people == 1 else 'people'} in the ledger, "
+        f"{max(0, n - before):,} of them new. Next: `{shlex.join(words)}` writes the repaired file."
     )
