@@ -77,6 +77,7 @@ class LabelCritic(BaseEstimator):  # type: ignore[misc]
     points_ : (n, m) share of its pairs that each source's label won; NaN where it gave none.
     pairs_ : a row a compared pair: `row`, `a`, `b` (sources), `asked`, `swapped` (answers), `verdict`.
     costs_ : a row a kind of call: `step`, `calls`, `unsure`, `failed`, `seconds`, `cost`.
+    failure_ : what went wrong at the first call that failed, "" when none did.
 
     Examples
     --------
@@ -136,7 +137,7 @@ class LabelCritic(BaseEstimator):  # type: ignore[misc]
             with ThreadPoolExecutor(self.n_jobs) as pool:
                 self.rulings_ = list(pool.map(rule, range(len(self._cases))))
         self._tabulate()
-        self.costs_ = purse.table()
+        self.costs_, self.failure_ = purse.table(), purse.first_failure
         return self
 
     def chosen(self) -> list[Any]:

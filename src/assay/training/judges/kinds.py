@@ -23,7 +23,7 @@ MANY = 0.5  # share of different values above which it does so too
 
 
 def told(values: Sequence[Any]) -> str:
-    """The kind of a column, told by looking at its values.
+    """The kind of a column of labels, told by looking at its values.
 
     >>> told(["cat", "dog", "cat", "cat"]), told([["a"], ["a", "b"]]), told([{"total": "9.00"}])
     ('class', 'tags', 'fields')

@@ -5,7 +5,8 @@ that are as extreme, plus how far it lies outside all of them. The label with le
 criteria, is better; one more surprising than almost all accepted labels is bad.
 
 It looks at labels one by one, so the order in which they are shown cannot matter, and swapping them proves nothing:
-that it is unsure when two labels are about as surprising is what protects it.
+that it is unsure when two labels are about as surprising is what protects it. A row with an accepted label is judged by
+what was learned without it.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class RulesJudge:
             surprise[fold == at] = [self._surprise(row).mean() for row in x[fold == at]]
         self._learn_range(x)
         self._levels = np.quantile(surprise, [self.good, self.bad])
+        self._unseen = {case.row: unseen[at] for case, at in zip(cases, fold, strict=True)}
         self._never_empty = not any(map(empty, accepted))
         self._scored = lru_cache(maxsize=256)(self._score)
         return self
@@ -93,7 +95,7 @@ class RulesJudge:
         return Answer(YES if self._never_empty else UNSURE)
 
     def _score(self, case: Case, candidate: Candidate) -> Floats:
-        return self._surprise(self._features.of(case, candidate.value))
+        return self._surprise(self._unseen.get(case.row, self._features).of(case, candidate.value))
 
     def _learn_range(self, x: Floats) -> None:
         """Keep what is usual among accepted labels (n, d)."""
