@@ -58,6 +58,27 @@ def test_one_verdict_equals_a_grid_search():
     assert np.isclose(covariance[0, 0], 1 / (chance * (1 - chance) + 0.25))
 
 
+@pytest.mark.parametrize("columns", [4, 1])
+def test_an_update_equals_a_new_fit(columns):
+    probs, given, wrong = noisy()
+    table = probs if columns == 4 else probs[np.arange(len(given)), given]
+    mask = np.arange(len(given)) % 7 > 0
+    model = ErrorProbability().fit(table, given, [1, 2], [True, False], mask=mask)
+    before = model.p_wrong_
+    for count in (0, 10, 200):
+        rows = np.flatnonzero(mask)[:count]
+        weights = np.linspace(1, 2, count)
+        model.update(rows, wrong[rows], weights)
+        fresh = ErrorProbability().fit(table, given, rows, wrong[rows], weights, mask=mask)
+        for name in ("p_wrong_", "low_", "high_", "prior_", "guess_"):
+            assert np.array_equal(getattr(model, name), getattr(fresh, name), equal_nan=True)
+        assert model.n_verdicts_ == count
+        assert model.coefficients_.keys() == fresh.coefficients_.keys()
+    assert model.p_wrong_ is not before
+    with pytest.raises(InputError, match="no label"):
+        model.update([0], [True])
+
+
 # Limits -------------------------------------------------------------------------------------------------------------
 
 

@@ -89,7 +89,7 @@ class Queue:
         A row that the reviewer holds already comes again unless it is in `skip`.
         """
         self._catch_up()
-        aside = set(skip)
+        aside = {row for row in skip if 0 <= row < self.project.n_rows}
         while True:
             with self._lock:
                 self._around[reviewer] = time.monotonic()

@@ -84,7 +84,7 @@ class Ranker:
         """Wait until all changes so far are learned from; raises what went wrong in the background."""
         with self._change:
             upto = self._told
-            done = self._change.wait_for(lambda: self._heard >= upto or self._failure is not None, timeout)
+            done = self._change.wait_for(lambda: self._heard >= upto, timeout)
             if self._failure is not None:
                 raise self._failure
             return done
