@@ -106,7 +106,7 @@ def test_the_data_set_is_found_and_checked(adult, tmp_path):
     assert Project.open(together / "adult.assay").source.path.resolve() == together / "adult.csv"
     alone = tmp_path / "alone" / "adult.assay"
     shutil.copytree(adult / "adult.assay", alone)
-    with pytest.raises(InputError, match="--source"):
+    with pytest.raises(InputError, match="is not there: name it"):
         Project.open(alone)
     assert Project.open(alone, adult / "adult.csv").content(0) == Project.open(adult / "adult.assay").content(0)
     text = (together / "adult.csv").read_bytes()

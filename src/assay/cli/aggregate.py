@@ -107,9 +107,9 @@ def command(
       assay aggregate transcripts.csv --method text_choice --label text
 
     The folder NAME.assay then holds report.html, report.json, beliefs.parquet (a row a task, a column a class: soft
-    labels), tasks.csv, workers.csv, purchases.csv (the votes to buy next), and with --tasks, --workers or --counts
-    labelled.parquet, which `assay audit` reads. For numbers, pairs and texts it holds the report, items.csv and
-    workers.csv.
+    labels), tasks.csv, workers.csv, purchases.csv (the votes to buy next), rows.parquet and votes.parquet (what
+    `assay review` shows), and with --tasks, --workers or --counts labelled.parquet, which `assay audit` reads. For
+    numbers, pairs and texts it holds the report, items.csv and workers.csv.
     """
     from assay.cli.audit import progress_bar
     from assay.evidence.aggregate_files import check_folder, save

@@ -134,8 +134,9 @@ def command(
       assay audit reviews.csv --label sentiment --verdicts reviews.assay/review.csv
 
     The folder NAME.assay then holds report.html, report.json, issues.csv (ranked), review.csv (what to look at next,
-    with a column to fill in), pred_probs.npy and ledger.db. With verdicts, the probabilities are calibrated anew and
-    the error rate gets its 95 % interval; `assay ledger replay` writes the repaired file.
+    with a column to fill in), rows.parquet (what is known of every row), pred_probs.npy and ledger.db; `assay review`
+    opens it in the browser. With verdicts, the probabilities are calibrated anew and the error rate gets its 95 %
+    interval; `assay ledger replay` writes the repaired file.
     """
     from assay.evidence.audit import audit
     from assay.evidence.audit_files import check_folder, save

@@ -61,7 +61,7 @@ class ImageContent:
             "height": height,
             "alt": alt,
             "boxes": boxes,
-            "masks": [{"name": name, "label": label} for name, label, _ in self._masks(row)],
+            "masks": [{"name": name, "label": label} for name, label, _, _ in self._masks(row)],
         }
         if options.fields or any(box["text"] for box in boxes):
             content["kind"], content["fields"] = "document", self._fields(row)
@@ -72,18 +72,21 @@ class ImageContent:
         if name == "image":
             picture, _ = pictures.opened(picture_of(self._project.source, row, self._column), SIDE)
             return pictures.encoded(picture, QUALITY)
-        for known, _, inside in self._masks(row):
+        for known, _, values, value in self._masks(row):
             if known == name:
-                return _drawn(inside), "image/png"
+                return _drawn(values > 0 if value == 0 else values == value), "image/png"
         raise InputError(f"Row {row} has no picture {name[:40]!r}.")
 
-    def _masks(self, row: int) -> list[tuple[str, str, npt.NDArray[np.bool_]]]:
-        """Name, label and pixels `(h, w)` of the masks of a row; those that cannot be read are left out."""
+    def _masks(self, row: int) -> list[tuple[str, str, npt.NDArray[np.uint8], int]]:
+        """Name, label, values `(h, w)` of each mask, and which value is inside, 0 for all but 0.
+
+        Masks that cannot be read are left out.
+        """
         column = self._project.options.masks
         if column is None:
             return []
         cells = self._project.source.cell(row, column)
-        found = []
+        label, found = visible(column, 60), []
         for at, cell in enumerate(cells if isinstance(cells, list) else [cells]):
             try:
                 values = _mask_values(as_picture(self._project.source, cell, row))
@@ -91,9 +94,9 @@ class ImageContent:
                 continue
             inside = np.unique(values[values > 0])
             if len(inside) == 1 or len(inside) > CLASSES:
-                found.append((f"mask{at}", visible(column, 60), values > 0))
+                found.append((f"mask{at}", label, values, 0))
             else:
-                found += [(f"mask{at}.{value}", f"{visible(column, 60)} {value}", values == value) for value in inside]
+                found += [(f"mask{at}.{value}", f"{label} {value}", values, value) for value in inside.tolist()]
         return found
 
     def _fields(self, row: int) -> list[list[str]]:
@@ -124,8 +127,8 @@ def as_picture(source: Source, cell: Any, row: int) -> Path | bytes | Pixels:
     if not isinstance(cell, str):
         raise InputError(f"Row {row} has no picture.")
     if source.root is None:
-        raise InputError(f"Row {row} names a picture, but nothing says in which folder: give --source.")
-    return folders.inside(cell, source.root.resolve(), row)
+        raise InputError(f"Row {row} names a picture, but nothing says in which folder it lies.")
+    return folders.inside(cell, source.root, row)
 
 
 def boxes_of(cell: Any, width: int, height: int) -> list[dict[str, Any]]:

@@ -46,8 +46,7 @@ class Source:
         self._lock = threading.Lock()
         self._held: dict[str, tuple[int, pa.Array]] = {}
         self.path = self._find(folder, given)
-        root = kept.origin.root
-        self.root = self._root(folder) if root is not None or self.path is not None else None
+        self.root = self._root(folder)
         self._frame = given if given is not None and self.path is None else None
 
     def _find(self, folder: Path, given: Any) -> Path | None:
@@ -64,7 +63,7 @@ class Source:
             places = [folder / origin.source, folder.absolute().parent / Path(origin.source).name]
         there = [place for place in places if place.exists()]
         if not there:
-            raise InputError(f"The data set {places[0]} is not there: say where it is with --source.")
+            raise InputError(f"The data set {places[0]} is not there: name it after the folder of the results.")
         if origin.sha256 is None:
             return there[0]
         for place in there:
@@ -76,10 +75,13 @@ class Source:
 
     def _root(self, folder: Path) -> Path | None:
         """The folder below which image paths lie."""
-        if self.path is not None and self._kept.origin.root is None:
-            return self.path if self.path.is_dir() else self.path.parent
-        root = folder / (self._kept.origin.root or "")
-        return root if root.is_dir() else None
+        if self._kept.origin.root is not None:
+            root = folder / self._kept.origin.root
+        elif self.path is not None:
+            root = self.path if self.path.is_dir() else self.path.parent
+        else:
+            return None
+        return root.resolve() if root.is_dir() else None
 
     @cached_property
     def table(self) -> pa.Table:
@@ -196,6 +198,8 @@ def _values(column: pa.Array | pa.ChunkedArray) -> Iterator[Any]:
 
 
 def _is_large(kind: pa.DataType) -> bool:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _is_large(kind.value_type)
     if isinstance(kind, pa.BaseExtensionType):
         return True
     if pa.types.is_struct(kind):

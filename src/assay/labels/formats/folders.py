@@ -60,9 +60,9 @@ def inside(path: str, home: Path, row: int) -> Path:
     except (OSError, ValueError):  # NUL, or longer than the system takes
         raise InputError(f"The image path {path[:40]!r} is no path.", row=row) from None
     if Path(path).is_absolute() or not whole.is_relative_to(home):
-        raise InputError(f"Image path {path!r} leads out of the folder {home}: use paths below it.", row=row)
+        raise InputError(f"Image path {path!r} leads out of the folder {home.name}: use paths below it.", row=row)
     if not known:
-        raise InputError(f"There is no image {path!r} in the folder {home}.", row=row)
+        raise InputError(f"There is no image {path!r} in the folder {home.name}.", row=row)
     return whole
 
 
