@@ -55,7 +55,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     history_, best_epoch_ : how it went.
     """
 
-    default_recipe = Recipe(epochs=60, lr=0.05, weight_decay=1e-4)  # a method may have its own
+    default_recipe = Recipe()  # a method may have its own
 
     def __init__(
         self,

@@ -9,6 +9,8 @@ Nothing is downloaded, and no code of the folder is run.
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,7 @@ def _loaded(kind: Any, folder: str | Path) -> Any:
     if not Path(folder).is_dir():
         raise InputError(f"There is no folder {folder}: save a model there with `save_pretrained`.")
     try:
-        return kind.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        with contextlib.redirect_stderr(io.StringIO()):  # the library draws a bar of its own while it loads
+            return kind.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} holds no model that can be read: {error}") from None

@@ -37,9 +37,9 @@ class Recipe:
     epochs: int = 60
     batch_size: int = 64
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
-    lr: float = 0.05
+    lr: float = 0.02
     momentum: float = 0.9
-    weight_decay: float = 0.0
+    weight_decay: float = 1e-3
     schedule: Literal["constant", "cosine", "step"] = "constant"
     cycle: int | None = None
     milestones: tuple[int, ...] = ()
