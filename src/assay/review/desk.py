@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import AssayError, InputError
-from assay.evidence.audit_files import as_csv
 from assay.labels.verdicts import VERDICTS
 from assay.review.guard import Session
 
@@ -118,6 +117,8 @@ class Desk:
 
         Of a reviewer who judged a row blind and then settled the dispute about it, the last word.
         """
+        from assay.evidence.audit_files import as_csv  # brings the whole audit, for which the first row need not wait
+
         columns: dict[str, list[Any]] = {name: [] for name in DECIDED}
         project = self.project
         last = {(one.row, one.reviewer): one for one in self.store.decisions()}

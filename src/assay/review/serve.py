@@ -163,7 +163,9 @@ def listen(host: str, port: int | None, folder: Path) -> socket.socket:
     usual = 20_000 + zlib.crc32(str(folder.resolve()).encode()) % 10_000
     for wanted in (usual, 0) if port is None else (port,):
         try:
-            return socket.create_server((host, wanted), family=family)
+            bound = socket.create_server((host, wanted), family=family)
+            # asyncio sends small pieces at once only where the socket says TCP; else each answer waits 40 ms.
+            return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=bound.detach())
         except OSError as error:
             if port is not None or wanted == 0:
                 raise InputError(
