@@ -97,6 +97,8 @@ def test_repaired_file_card_replay_and_a_second_audit(home: Path) -> None:
     said = json.loads((home / "fixed.csv.card.json").read_text())
     assert said["changed"] == len(found) == sum(change["rows"] for change in said["changes"])
     rates = said["error_rate"]
+    now = audit(home / "iris.csv", OPTIONS, cache=home / "iris.assay").rate
+    assert rates["before"] == pytest.approx({"rate": now.rate, "low": now.low, "high": now.high})
     assert rates["before"]["low"] <= 13 / 150 <= rates["before"]["high"]
     assert rates["after"]["high"] < rates["before"]["high"]
     assert rates["after"]["low"] <= (13 - len(found)) / 150 <= rates["after"]["high"]

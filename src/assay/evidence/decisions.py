@@ -113,10 +113,13 @@ def nameless(decided: Sequence[Decision]) -> dict[str, str]:
     return {name: f"reviewer {place + 1}" for place, name in enumerate(dict.fromkeys(name for _, name in said))}
 
 
-def as_table(decided: Sequence[Decision], names: Mapping[str, str] | None = None) -> pa.Table:
+def as_table(
+    decided: Sequence[Decision], p_wrong: Sequence[float | None], names: Mapping[str, str] | None = None
+) -> pa.Table:
     """One line a reviewed row; verdicts, reviewers and notes are lists in the order in which they were given.
 
-    `names` replaces the names of reviewers; notes may name people too, so they are left out then.
+    `p_wrong` is the probability that each given label is wrong. `names` replaces the names of reviewers; notes may
+    name people too, so they are left out then.
     """
 
     def of(one: Decision, key: str) -> list[Any]:
@@ -140,7 +143,7 @@ def as_table(decided: Sequence[Decision], names: Mapping[str, str] | None = None
         "roles": (words, [[role or "first" for role in of(one, "role")] for one in decided]),
         "agreement": (pa.float64(), [one.agreement for one in decided]),
         "sampled": (text, [one.sampled for one in decided]),
-        "p_wrong": (pa.float64(), [one.hint.evidence.get("p_wrong") if one.hint else None for one in decided]),
+        "p_wrong": (pa.float64(), p_wrong),
         "seconds": (pa.float64(), [total(one) for one in decided]),
         "time": (text, [one.verdicts[-1].time for one in decided]),
         "notes": (words, [[None if names else event.note for event in one.verdicts] for one in decided]),

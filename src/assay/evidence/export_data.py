@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -74,6 +75,14 @@ class Export:
     hints: dict[int, Event] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     kept: KeptRows | None = None
+
+    def p_wrong(self, row: int) -> float | None:
+        """The probability that the given label of a row is wrong: as its reviewers saw it, else as it was kept."""
+        hint = self.hints.get(row)
+        if hint is not None and hint.evidence.get("p_wrong") is not None:
+            return float(hint.evidence["p_wrong"])
+        kept = None if self.kept is None else float(self.kept.p_wrong[row])
+        return None if kept is None or math.isnan(kept) else round(kept, 6)
 
     def repaired(self) -> LabelledTable:
         """The rows that are written, with the labels as they are to be."""

@@ -64,7 +64,7 @@ def write(found: Export, source: Path, target: Path, form: str, options: ExportO
         else:
             write_label_studio(target, tasks(found, rows))
     elif options.decisions:
-        write_plain(as_table(found.decided, found.names), target)
+        write_plain(as_table(found.decided, [found.p_wrong(one.row) for one in found.decided], found.names), target)
     elif options.soft:
         write_plain(soft_table(found, folder), target)
     elif form == "folder":

@@ -41,8 +41,8 @@ def tasks(found: Export, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
         hint = found.hints.get(row)
         predictions = []
         if hint is not None:
-            score = hint.evidence.get("p_wrong")
-            predictions.append(studio.prediction([studio.choice(str(hint.after), question, to)], _agent(hint), score))
+            chosen = [studio.choice(str(hint.after), question, to)]
+            predictions.append(studio.prediction(chosen, _agent(hint), found.p_wrong(row)))
         yield studio.task(row, cells, annotations, predictions) | {"meta": _about(found, row)}
 
 
@@ -57,7 +57,7 @@ def records(found: Export, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
         hint = found.hints.get(row)
         suggestion = None
         if hint is not None:
-            suggestion = {"value": hint.after, "score": hint.evidence.get("p_wrong"), "agent": _agent(hint)}
+            suggestion = {"value": hint.after, "score": found.p_wrong(row), "agent": _agent(hint)}
         fields = {name: _text(cell) for name, cell in cells.items()}
         yield argilla.record(row, fields, found.table.label, responses, suggestion, _about(found, row))
 
