@@ -163,7 +163,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if (counts == 1).any():
             code = int((counts == 1).argmax())
             raise InputError(
-                f"Class {self.classes_[code]!r} has one row, which can't be both trained on and held out: set "
+                f"Class {self.classes_[code]} has one row, which can't be both trained on and held out: set "
                 "validation=0, or drop or merge the class.",
                 row=int((labelled & (given == code)).argmax()),
             )

@@ -69,11 +69,9 @@ class Stream:
         self.rows = np.arange(data.n_rows)[use]
         self.sampling = None if sampling is None else _checked_chances(sampling, data.n_rows, self.rows)
         self.per_epoch = n_batches(len(self.rows), recipe.batch_size)
-        if len(self.rows) // self.per_epoch < self.processes:
-            raise InputError(
-                f"A batch would hold {len(self.rows) // self.per_epoch} rows for {self.processes} processes: raise "
-                "batch_size or start fewer processes."
-            )
+        self.fewest = len(self.rows) // self.per_epoch // self.processes  # rows in the smallest part of a batch
+        if self.fewest < 1:
+            raise InputError(f"A batch has fewer rows than the {self.processes} processes: raise batch_size.")
         self._epoch: tuple[int, list[npt.NDArray[np.int64]]] = (-1, [])
 
     def batch(self, epoch: int, step: int) -> Batch:

@@ -42,6 +42,9 @@ class Training:
     def __init__(self, objective: Objective, network: nn.Module, stream: Stream, validation: Data | None) -> None:
         self.objective, self.network, self.stream, self.validation = objective, network, stream, validation
         self.recipe = recipe = stream.recipe
+        normalises = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+        if normalises and stream.fewest < 2:
+            raise InputError("A batch of one row can't be normalised: raise batch_size, or give more rows.")
         self.done, self.n_steps = 0, recipe.epochs * stream.per_epoch
         self.stopped, self.best_epoch, self.best_accuracy = False, -1, -1.0
         self.history: list[dict[str, float]] = []
