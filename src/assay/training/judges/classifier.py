@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -81,29 +81,27 @@ class ClassifierJudge:
         fold = np.random.default_rng(self.random_state).permutation(len(cases)) % self.folds
         features = learn_in_folds(cases, known, fold)
         x: list[Floats] = []
-        better: list[tuple[int, float, Floats]] = []
+        better: list[tuple[int, Floats]] = []
         for row, (case, some, truth) in enumerate(zip(cases, candidates, known, strict=True)):
             described = [self._describe(features[fold[row]], case, one) for one in some]
             near = [likeness(one.value, truth) + equal(one.value, truth) for one in some]
-            good = [self._is_good(one.value, truth) for one in some]
-            x += [np.append(one, [row, *last]) for one, *last in zip(described, near, good, strict=True)]
+            x += [np.append(one, [row, self._is_good(c.value, truth)]) for one, c in zip(described, some, strict=True)]
             pairs = [(i, j) for i in range(len(some)) for j in range(len(some)) if near[i] > near[j]]
-            better += [(row, near[i] - near[j], described[i] - described[j]) for i, j in pairs]
+            better += [(row, described[i] - described[j]) for i, j in pairs]
         if len(better) < FEWEST:
             raise InputError(
                 f"The candidates differ from each other, one nearer to the known label, in {len(better)} pairs: "
                 f"a judge that learns needs at least {FEWEST}."
             )
-        table, gaps = np.array(x), np.array([gap for *_, gap in better])
-        rows, stakes = np.array([row for row, *_ in better]), np.array([stake for _, stake, _ in better])
+        table, gaps = np.array(x), np.array([gap for _, gap in better])
+        rows = np.array([row for row, _ in better])
         self._features = [*features, learn_features(cases, known)]
-        self._pair, self._single, self._near = [], [], []
+        self._pair, self._single = [], []
         for at in range(self.folds + 1):  # the last has seen every known row
             keep = fold[rows] != at if at < self.folds else np.ones(len(rows), dtype=bool)
-            self._pair.append(self._fit_pair(gaps[keep], stakes[keep]))
-            seen = table[fold[table[:, -3].astype(np.int64)] != at] if at < self.folds else table
-            self._single.append(self._fit_single(seen[:, :-3], seen[:, -1]))
-            self._near.append(make_pipeline(StandardScaler(), Ridge(1 / self.strength)).fit(seen[:, :-3], seen[:, -2]))
+            self._pair.append(self._fit_pair(gaps[keep]))
+            seen = table[fold[table[:, -2].astype(np.int64)] != at] if at < self.folds else table
+            self._single.append(self._fit_single(seen[:, :-2], seen[:, -1]))
         self._fold = {case.row: int(at) for case, at in zip(cases, fold, strict=True)}
         self._described = lru_cache(maxsize=256)(self._of)
         return self
@@ -124,10 +122,7 @@ class ClassifierJudge:
             else float(model.predict_proba(self._described(case, candidate)[None])[0, 1])
         )
         said = GOOD if p >= self.sure else BAD if p <= 1 - self.sure else UNSURE
-        lean = _logit(p)
-        if case.kind == "mask":  # how near is worth more than whether near enough
-            lean = float(self._near[self._at(case)].predict(self._described(case, candidate)[None])[0])
-        return Answer(said, f"chance to be good {p:.3f}", lean)
+        return Answer(said, f"chance to be good {p:.3f}", _logit(p))
 
     def present(self, case: Case) -> Answer:
         """Unsure: it has learned about labels, not about rows."""
@@ -150,12 +145,10 @@ class ClassifierJudge:
         level = self.good if self.good is not None else 0.8 if isinstance(value, np.ndarray) else None
         return float(equal(value, truth) if level is None else likeness(value, truth) >= level)
 
-    def _fit_pair(self, gaps: Floats, stakes: Floats) -> Any:
-        """The model of better labels, each pair weighted by how much nearer to the truth its winner is."""
+    def _fit_pair(self, gaps: Floats) -> Any:
         both, y = np.concatenate([gaps, -gaps]), np.repeat([1, 0], len(gaps))
-        weight = {"logisticregression__sample_weight": np.tile(stakes / stakes.mean(), 2)}
         regression = LogisticRegression(C=self.strength, fit_intercept=False, max_iter=500)
-        return make_pipeline(StandardScaler(with_mean=False), regression).fit(both, y, **weight)
+        return make_pipeline(StandardScaler(with_mean=False), regression).fit(both, y)
 
     def _fit_single(self, x: Floats, y: Floats) -> Any:
         """The model of good labels; where all or none are good, a chance by Laplace's rule."""
