@@ -6,7 +6,8 @@ the usual length: where enough decisions of a kind were timed, its worth is divi
 first looks. How often reviewers are mistaken follows from the blind double reviews.
 
 Two shares are chosen and not ranked, because they measure. A share `random` of first looks is the random audit, in the
-order of `assay.kernels.audit_draw`, which keeps the error rate unbiased. A share `double` of the rows, picked by a hash
+order of `assay.kernels.audit_draw`, which keeps the error rate unbiased; where no look is expected to put right more
+than it puts wrong, all first looks are, unless the share is 0. A share `double` of the rows, picked by a hash
 of the row, gets a blind second look by another person; those are ranked by worth, but with more than `BACKLOG` waiting
 the longest waiting goes first, so that agreement is measured in time and on the chosen rows alone. Where the two
 disagree, a third person decides; when there is nobody else, either of the two. A row that somebody skipped is for the
@@ -246,16 +247,17 @@ class Queue:
         picked = ranker.order[first_open(free, ranker.order, OFFERED)].tolist()
         offers += [Offer(ranker.worth(row, "first"), row, "first", "flagged") for row in picked]
         offers.sort(key=lambda offer: -offer.value)
-        if overdue or not offers or offers[0].role != "first" or not self._random_is_due():
+        if overdue or not offers or offers[0].role != "first" or not self._measures(offers[0].value):
             return overdue + offers
         drawn = ranker.audit.next(free, ranker.means, OFFERED).tolist()
         return [Offer(ranker.worth(row, "first"), row, "first", "random") for row in drawn]
 
-    def _random_is_due(self) -> bool:
-        """Whether the share of the random audit, with what is in people's hands, is below the chosen one."""
+    def _measures(self, worth: float) -> bool:
+        """Whether the next first look is one of the random audit, where the best other one is worth so much."""
         in_hand = [held.offer.why for held in self._held.values() if held.offer.role == "first"]
         drawn = self._board.n_random + in_hand.count("random")
-        return drawn < self.random * (self._board.n_begun + len(in_hand) + 1)
+        due = drawn < self.random * (self._board.n_begun + len(in_hand) + 1)
+        return due or (worth <= 0 < self.random)
 
     def _wanted(self, offer: Offer, reviewer: str) -> bool:
         """Whether the row still wants this look."""
