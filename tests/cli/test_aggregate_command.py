@@ -129,6 +129,8 @@ BAD = {
     "broken json": (["broken.json"], "not JSON"),
     "a pickle": (["data.pkl"], "pickle"),
     "results of an audit": (["good.csv", "--out", "taken"], "other results"),
+    "results over the votes": (["workers.csv", "--out", "."], "written over"),
+    "results over the tasks": (["good.csv", "--tasks", "tasks.csv", "--out", "."], "written over"),
     "a file for a folder": (["good.csv", "--out", "empty.csv"], ""),
     "unknown method": (["good.csv", "--method", "magic"], "magic"),
 }
@@ -148,6 +150,8 @@ def bad_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "gold.csv": "task,worker,label,gold\nt,ann,x,x\nt,bob,y,y\n",
         "counts.csv": "x,y\n1,2\n1.5,0\n",
         "others.csv": "task,text\nq,one\n",
+        "workers.csv": good,
+        "tasks.csv": "task,text\nt0,one\nt1,two\n",
         "twice.csv": "task,text\nt0,one\nt0,two\n",
         "odd.json": '[{"x": 1}]',
         "broken.json": "{",

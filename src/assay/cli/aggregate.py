@@ -139,7 +139,7 @@ def command(
         tell = progress or (lambda _step, _done: None)
         tell("reading votes", 0.0)
         read = read_source(source, options)
-        check_folder(source, folder)
+        check_folder(source, folder, tasks)
         tell("reading votes", 1.0)
         tell("weighing votes", 0.0)
         found = aggregate(read.votes, method, gold=read.gold, random_state=seed)

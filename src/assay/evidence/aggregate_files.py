@@ -23,11 +23,28 @@ from assay.kernels.belief_rows import top_class
 from assay.labels.beliefs import TOP, write_beliefs
 from assay.labels.formats import columnar, files
 
+WRITTEN = (
+    "report.html",
+    "report.json",
+    "beliefs.parquet",
+    "labelled.parquet",
+    "rows.parquet",
+    "votes.parquet",
+    "workers.csv",
+    "tasks.csv",
+    "purchases.csv",
+    "items.csv",
+)
+"""Files of the folder."""
 
-def check_folder(source: Path, folder: Path) -> None:
-    """Raise when `folder` is a file, or holds the results of another verb or of another file."""
+
+def check_folder(source: Path, folder: Path, tasks: Path | None = None) -> None:
+    """Raise when `folder` is a file, holds the results of another verb or of another file, or would lose its input."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: name a folder with --out.")
+    for path in (source, tasks):
+        if path is not None and path.name in WRITTEN and path.resolve() == folder.resolve() / path.name:
+            raise InputError(f"The results would be written over {path}: name another folder with --out.")
     if (folder / "ledger.db").exists() or (folder / "report.json").exists():
         known = read_report(folder).provenance if (folder / "report.json").exists() else {}
         if known.get("verb") != "aggregate" or known.get("source") != source.name:
@@ -38,7 +55,7 @@ def save(
     source: VoteSource, found: Aggregation, folder: Path, provenance: dict[str, object], price: float | None = None
 ) -> Path:
     """Write everything into `folder`, each file beside and renamed; returns the path of the report."""
-    check_folder(source.path, folder)
+    check_folder(source.path, folder, source.described)
     folder.mkdir(parents=True, exist_ok=True)
     write_beliefs(folder / "beliefs.parquet", source.votes.task_ids, found.belief)
     files.write_bytes(folder / "workers.csv", as_csv(workers(source, found)))
@@ -97,7 +114,7 @@ def kept(source: VoteSource, found: Aggregation, folder: Path) -> KeptRows:
             label=label_name(source),
             source=file.name if here else None,
             sha256=files.digest(file) if here else None,
-            root=None if source.root is None else seen_from(folder, source.root),
+            root=None if source.described is None else seen_from(folder, source.described.absolute().parent),
         ),
         space=source.votes.space,
         given=first.astype(np.int32),

@@ -60,7 +60,7 @@ class VoteSource:
     votes : the votes on n tasks.
     gold : known classes, one row a task, or None.
     contents : what was voted on, one row a task in the order of the votes, or None where the file does not say.
-    root : the folder of the file that holds the contents: paths of pictures lie below it.
+    described : the file that holds the contents; paths of pictures lie below its folder.
     """
 
     path: Path
@@ -68,7 +68,7 @@ class VoteSource:
     votes: Votes
     gold: Hard | None
     contents: pa.Table | None
-    root: Path | None = None
+    described: Path | None = None
 
     @property
     def anonymous(self) -> bool:
@@ -111,9 +111,13 @@ def read_source(path: Path, options: VoteOptions) -> VoteSource:
         )
     if options.tasks is not None:
         contents = read_contents(options.tasks, options.task, found.votes)
-    root = None if contents is None else (options.tasks or path).absolute().parent
     return VoteSource(
-        path=path, digest=files.digest(path), votes=found.votes, gold=found.gold, contents=contents, root=root
+        path=path,
+        digest=files.digest(path),
+        votes=found.votes,
+        gold=found.gold,
+        contents=contents,
+        described=None if contents is None else options.tasks or path,
     )
 
 
