@@ -10,9 +10,13 @@ Work = Callable[[Callable[[str], None]], None]
 
 
 class Fork:
-    """A forked process that runs `work(say)`; what it says in whole lines is heard even after it was killed."""
+    """A forked process that runs `work(say)`; what it says in whole lines is heard even after it was killed.
+
+    `status` is how it ended, as `os.waitpid` has it, once `lines` was called.
+    """
 
     def __init__(self, work: Work) -> None:
+        self.status = -1
         self._pipe, write = os.pipe()
         self._text = b""
 
@@ -44,5 +48,5 @@ class Fork:
         while more := os.read(self._pipe, 1 << 16):
             self._text += more
         os.close(self._pipe)
-        os.waitpid(self.pid, 0)
+        self.status = os.waitpid(self.pid, 0)[1]
         return self._text.decode().split("\n")[:-1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -181,11 +182,15 @@ def synced(path: Path, times: int = 500) -> float:
         return 1000 * float(np.median([seconds(write) for _ in range(times)]))
 
 
+def doing(what: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", choices=["small", "full"], default="full")
     small = parser.parse_args().scale == "small"
-    n_rows, n_verdicts, each, rounds = (20_000, 2000, 80, 3) if small else (1_000_000, 100_000, 800, 50)
+    n_rows, n_verdicts, each, rounds = (20_000, 2000, 80, 3) if small else (1_000_000, 100_000, 800, 10)
     RESULTS.mkdir(exist_ok=True)
     rows = []
     with tempfile.TemporaryDirectory(dir=RESULTS) as name:  # on the disk, where a temporary folder may be memory
@@ -194,8 +199,10 @@ def main() -> None:
         limit = synced(folder / "limit")
         with running(where=folder) as server:
             file = folder / "project.assay"
+            doing("a project in a file")
             begun(str(file), n_rows, n_verdicts)
             with Ledger.open(file) as ledger, Ledger.open(server.url("project"), create=True) as other:
+                doing("its copy in PostgreSQL")
                 spent = seconds(lambda: ledger.copy_to(other))
                 rows.append(
                     ResultRow(
@@ -207,9 +214,11 @@ def main() -> None:
                     )
                 )
             for home, place in (("file", str(file)), ("PostgreSQL", server.url("project"))):
+                doing(f"verdicts in {home}")
                 rows += measure(home, place, n_rows, n_verdicts, each, limit)
             shutil.rmtree(file)
             for home, place in (("file", str(folder / "killed.assay")), ("PostgreSQL", server.url("killed"))):
+                doing(f"writers of {home} are killed")
                 begun(place, (rounds + 1) * EACH)
                 done = campaign(place, rounds)
                 if done.problem is not None:

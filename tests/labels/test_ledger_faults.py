@@ -20,6 +20,7 @@ import pytest
 
 from assay.labels import ledger_sqlite
 from assay.labels.ledger import Event, Ledger, LedgerError
+from bench.forks import Fork
 
 DATASET = Event("dataset", "audit", "rule", column="label", evidence={"sha256": "0" * 64, "n_rows": 1_000_000})
 
@@ -34,28 +35,6 @@ def folder() -> Iterator[Path]:
 
 def verdict(writer: str, number: int, note: str | None = None) -> Event:
     return Event("verdict", writer, "human", row=number, evidence={"verdict": "given"}, note=note)
-
-
-def process(work: Callable[[Callable[[str], None]], None]) -> tuple[int, int]:
-    """Fork a process that runs `work(say)`; return its id and the end of a pipe on which it says things."""
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.close(read)
-            work(lambda text: os.write(write, f"{text}\n".encode()) and None)
-            os._exit(0)
-        except BaseException as error:
-            os.write(write, f"{type(error).__name__}: {error}\n".encode())
-            os._exit(1)
-    os.close(write)
-    return pid, read
-
-
-def said(pipe: int) -> list[str]:
-    """All whole lines that a process said; waits for its end."""
-    with os.fdopen(pipe, "rb") as file:
-        return [line.decode().rstrip("\n") for line in file if line.endswith(b"\n")]
 
 
 def made(path: Path) -> Path:
@@ -90,23 +69,11 @@ def acknowledgements(writer: str, lines: list[str]) -> dict[str, int]:
     return {f"{writer} {line.split()[0]}": int(line.split()[1]) for line in lines}
 
 
-def wait_for(pipe: int, n_lines: int) -> bytes:
-    """What a process said, as soon as it has said so many lines."""
-    text = b""
-    while text.count(b"\n") < n_lines:
-        more = os.read(pipe, 1 << 16)
-        if not more:
-            break
-        text += more
-    return text
-
-
-def killed(pid: int, pipe: int, start: bytes) -> list[str]:
+def killed(fork: Fork) -> list[str]:
     """Kill -9 a process; all whole lines that it had said."""
-    os.kill(pid, signal.SIGKILL)
-    with os.fdopen(pipe, "rb") as file:
-        lines = (start + file.read()).decode().split("\n")[:-1]
-    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    fork.kill()
+    lines = fork.lines()
+    assert fork.status == signal.SIGKILL
     return lines
 
 
@@ -115,10 +82,10 @@ def test_kill_in_the_middle_of_a_thousand_verdicts(folder: Path) -> None:
     path = made(folder / "ledger.db")
     acknowledged: dict[str, int] = {}
     for turn in range(20):
-        pid, pipe = process(write_thousand(path, "anna", turn * 1000))
-        start = wait_for(pipe, int(rng.integers(1, 300)))
+        fork = Fork(write_thousand(path, "anna", turn * 1000))
+        fork.wait_for(int(rng.integers(1, 300)))
         time.sleep(rng.uniform(0, 0.002))  # so that the kill falls anywhere in an append
-        acknowledged |= acknowledgements("anna", killed(pid, pipe, start))
+        acknowledged |= acknowledgements("anna", killed(fork))
         with closing(assert_holds(path, acknowledged)) as ledger:
             # At most the one event under way at each kill may be there unacknowledged.
             assert 0 <= len(ledger) - 1 - len(acknowledged) <= turn + 1
@@ -127,14 +94,15 @@ def test_kill_in_the_middle_of_a_thousand_verdicts(folder: Path) -> None:
 
 def test_four_writers_of_a_thousand_verdicts_one_killed(folder: Path) -> None:
     path = made(folder / "ledger.db")
-    running = {name: process(write_thousand(path, name, 0)) for name in ("anna", "ben", "carl", "dora")}
-    pid, pipe = running.pop("dora")
-    lines = killed(pid, pipe, wait_for(pipe, 300))
+    running = {name: Fork(write_thousand(path, name, 0)) for name in ("anna", "ben", "carl", "dora")}
+    dora = running.pop("dora")
+    dora.wait_for(300)
+    lines = killed(dora)
     assert 300 <= len(lines) < 1000
     acknowledged = acknowledgements("dora", lines)
-    for name, (pid, pipe) in running.items():
-        acknowledged |= acknowledgements(name, said(pipe))
-        assert os.waitpid(pid, 0)[1] == 0
+    for name, fork in running.items():
+        acknowledged |= acknowledgements(name, fork.lines())
+        assert fork.status == 0
     assert_holds(path, acknowledged).close()
     assert len(acknowledged) == 3000 + len(lines)
 
@@ -145,9 +113,9 @@ def test_two_processes_create_one_ledger(folder: Path) -> None:
             ledger.append([DATASET])
             say(str(len(ledger)))
 
-    running = [process(work) for _ in range(6)]
-    answers = sorted(int(line) for _, pipe in running for line in said(pipe))
-    assert [os.waitpid(pid, 0)[1] for pid, _ in running] == [0] * 6
+    running = [Fork(work) for _ in range(6)]
+    answers = sorted(int(line) for fork in running for line in fork.lines())
+    assert [fork.status for fork in running] == [0] * 6
     assert answers[-1] == 6
     with Ledger.open(folder / "new" / "pets.assay") as ledger:
         assert len(ledger) == 6
@@ -191,11 +159,9 @@ def test_a_torn_write_leaves_a_prefix(folder: Path) -> None:
         say("ready")
         time.sleep(60)
 
-    pid, pipe = process(work)
-    assert os.read(pipe, 6) == b"ready\n"
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    os.close(pipe)
+    fork = Fork(work)
+    fork.wait_for(1)
+    assert killed(fork) == ["ready"]
     log = path.with_name("ledger.db-wal").read_bytes()
     rng = np.random.default_rng(0)
     lengths = []
@@ -227,9 +193,7 @@ def test_a_limit_on_the_file_size_stops_the_write_and_nothing_else(folder: Path)
             (event,) = ledger.append([verdict("anna", number, "x" * 2000)])
             say(f"{number} {event}")
 
-    pid, pipe = process(work)
-    *lines, last = said(pipe)
-    os.waitpid(pid, 0)
+    *lines, last = Fork(work).lines()
     assert last.startswith("LedgerError: The disk that holds")
     assert last.endswith("nothing was appended.")
     with closing(assert_holds(path, acknowledgements("anna", lines))) as ledger:
@@ -299,9 +263,7 @@ def test_a_read_only_ledger_is_read_and_not_written(folder_too: bool) -> None:
         path = made(folder)
         path.chmod(0o444)
         folder.chmod(0o555 if folder_too else 0o777)
-        pid, pipe = process(work)
-        whole, refusal, after = said(pipe)
-        os.waitpid(pid, 0)
+        whole, refusal, after = Fork(work).lines()
         assert (whole, after) == ("1 None", "1")
         assert refusal == f"{path} is read-only for you, so nothing was appended: copy it where you may write."
     finally:
