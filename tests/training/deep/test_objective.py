@@ -25,13 +25,13 @@ def test_the_past_is_the_mean_loss_over_visits_by_hand():
         at = torch.tensor(rows)
         losses = torch.nn.functional.cross_entropy(model(x[at]), y[at], reduction="none")
         objective(Batch(x[at], y[at], at), model)
-        for row, loss in dict(zip(rows, losses.tolist(), strict=True)).items():  # of a row that comes twice, one counts
+        for row, loss in zip(rows, losses.tolist(), strict=True):
             seen.setdefault(row, []).append(loss)
     suspects = objective.suspects(y)
     for row in range(5):
         expected = np.mean(seen[row]) if row in seen else np.nan
         np.testing.assert_allclose(float(suspects[row]), expected, rtol=1e-6)
-    assert objective.evidence(y)["visits"].tolist() == [2, 3, 0, 2, 0]
+    assert objective.evidence(y)["visits"].tolist() == [2, 4, 0, 2, 0]
 
 
 def test_of_a_row_that_comes_twice_the_last_value_stays():

@@ -137,8 +137,9 @@ class Objective(nn.Module):  # type: ignore[misc]
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def remember(self, rows: Tensor, losses: Tensor) -> None:
         """Add the losses (b,) of rows to their past."""
-        gone = self.read("past", rows)
-        self.write("past", rows, gone + torch.stack([losses.detach().float(), torch.ones_like(gone[:, 0])], 1))
+        rows, losses = gathered(rows, losses.detach())
+        seen = torch.stack([losses.to(self.past.dtype), self.past.new_ones(len(losses))], 1)
+        self.past.index_add_(0, rows, seen)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         held = {name: self._buffers.pop(name) for name in self._staying}
