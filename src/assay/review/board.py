@@ -70,9 +70,10 @@ class Board:
         self.events: dict[int, Decision] = {}  # in force
         self.judged: dict[int, bool] = {}  # row -> wrong
         self.undecided: set[int] = set()  # rows that were looked at and are not judged
-        self.waiting: dict[int, Standing] = {}  # rows that want a second look, longest waiting first
+        self.waiting: dict[int, Standing] = {}  # chosen rows that want a second look, longest waiting first
+        self.single: dict[int, Standing] = {}  # the other rows that one person looked at
         self.disputes: dict[int, Standing] = {}
-        self.pairs: dict[int, tuple[Outcome, Outcome]] = {}  # row -> what its first two reviewers said
+        self.pairs: dict[int, tuple[Outcome, Outcome]] = {}  # chosen row -> what its first two reviewers said
         self.n_looks: Counter[str] = Counter()  # reviewer -> decisions in force but skips
         self.skipped: dict[str, set[int]] = {}  # reviewer -> rows
         self.n_begun = self.n_random = self.n_second = 0  # rows that somebody decided; drawn at random; seen twice
@@ -140,7 +141,7 @@ class Board:
     def _stand(self, row: int, looks: list[Decision]) -> None:
         looks = sorted(looks, key=lambda each: each.event)
         self._count(row, -1)
-        for held in (self.looks, self.standing, self.judged, self.waiting, self.disputes, self.pairs):
+        for held in (self.looks, self.standing, self.judged, self.waiting, self.single, self.disputes, self.pairs):
             held.pop(row, None)
         self.undecided.discard(row)
         self.open[row] = True
@@ -158,12 +159,12 @@ class Board:
             self.undecided.add(row)
         else:
             self.judged[row] = wrong
-        if len(votes) >= 2:
+        if len(votes) >= 2 and (self.chosen(row) or self.double == 0):
             self.pairs[row] = outcomes[0], outcomes[1]
         if dispute:
             self.disputes[row] = found
-        elif len(votes) == 1 and not judges and self.chosen(row):
-            self.waiting[row] = found
+        elif len(votes) == 1 and not judges:
+            (self.waiting if self.chosen(row) else self.single)[row] = found
         self._count(row, 1)
 
     def _verdict(self, outcomes: tuple[Outcome, ...], judges: list[Decision]) -> tuple[bool | None, bool]:

@@ -7,11 +7,11 @@ first looks. How often reviewers are mistaken follows from the blind double revi
 
 Two shares are chosen and not ranked, because they measure. A share `random` of first looks is the random audit, in the
 order of `assay.kernels.audit_draw`, which keeps the error rate unbiased; where no look is expected to put right more
-than it puts wrong, all first looks are, unless the share is 0. A share `double` of the rows, picked by a hash
-of the row, gets a blind second look by another person; those are ranked by worth, but with more than `BACKLOG` waiting
-the longest waiting goes first, so that agreement is measured in time and on the chosen rows alone. Where the two
-disagree, a third person decides; when there is nobody else, either of the two. A row that somebody skipped is for the
-others. Nobody sees a row again unless it is asked for in one of these ways or they undo.
+than it puts wrong, all first looks are, unless the share is 0. A share `double` of the rows, picked by a hash of the
+row, gets a blind second look by another person; with more than `BACKLOG` waiting the longest waiting goes first.
+Agreement is measured on these alone. Unless the share is 0, other rows get a second look as well where the verdict was
+so unlikely that this is the worthiest thing to do. Where the two disagree, a third person decides; when there is nobody
+else, either of the two. A row that somebody skipped is for the others. Nobody sees a row again otherwise.
 
 The order is made anew in a background thread, a while after each verdict; `next` works with the one at hand.
 """
@@ -52,7 +52,7 @@ class Queue:
     Parameters
     ----------
     project, store : what is reviewed, and where decisions go.
-    double : share of rows that get a blind second look.
+    double : share of rows that get a blind second look; 0 for no second looks at all.
     random : share of first looks that are the random audit.
     target : error rate that is to remain at most; the stop sign is about it.
     seed : of the random audit and of the choice of second looks; the random audit of `assay audit` has 0.
@@ -232,14 +232,16 @@ class Queue:
         offers: list[Offer] = []
         overdue: list[Offer] = []
         others = self._others()
+        surprises = [row for row in ranker.surprises if row in board.single] if board.double > 0 else []
         kinds: list[tuple[Role, str, Collection[int]]] = [
             ("adjudication", "dispute", board.disputes),
             ("second", "second", board.waiting),
+            ("second", "second", surprises),
         ]
         for role, why, wanting in kinds:
             rows = [row for row in wanting if row not in taken and board.may(row, reviewer, role, others)]
             found = [Offer(ranker.worth(row, role), row, role, why) for row in rows]
-            if role == "second" and len(found) > BACKLOG:
+            if wanting is board.waiting and len(found) > BACKLOG:
                 overdue = found[:1]
             offers += nlargest(OFFERED, found)
         free = board.open.copy()
@@ -262,7 +264,8 @@ class Queue:
     def _wanted(self, offer: Offer, reviewer: str) -> bool:
         """Whether the row still wants this look."""
         board, row = self._board, offer.row
-        wanted = {"first": bool(board.open[row]), "second": row in board.waiting, "adjudication": row in board.disputes}
+        once = row in board.waiting or row in board.single
+        wanted = {"first": bool(board.open[row]), "second": once, "adjudication": row in board.disputes}
         return wanted[offer.role] and board.may(row, reviewer, offer.role, self._others())
 
     def _others(self) -> list[str]:

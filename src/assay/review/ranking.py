@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
+from heapq import nlargest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +17,7 @@ import numpy.typing as npt
 
 from assay.kernels.audit_draw import AuditOrder, mean_chances
 from assay.kernels.review_worth import chance_wrong, deciding_look, mistake_rate, second_look
-from assay.review.board import Board
+from assay.review.board import Board, Standing
 from assay.review.progress import measured
 from assay.review.store import ReviewStore, Role
 from assay.review.teaching import Teacher
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 DELAY = 0.03  # seconds from a change to the round that learns from it
 PAUSE = 3.0  # rest after a round, in durations of the round
+SURPRISES = 64  # rows kept whose only verdict is most likely mistaken
 TIMED = 20  # decisions of a kind that must have been timed before their time counts
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -41,6 +44,7 @@ class Ranker:
     audit : order of the random audit.
     measured : `rate`, `stop`, `agreement` and `teaching` of the progress.
     mistakes : chance that a look is mistaken.
+    surprises : rows beyond the chosen ones whose only verdict is most worth a second look, the worthiest first.
     """
 
     p_wrong: Floats
@@ -64,6 +68,7 @@ class Ranker:
             "teaching": None,
         }
         self.mistakes = mistake_rate(0, 0)
+        self.surprises: list[int] = []
         self._pace: dict[str, float] = {}
         self._worth: dict[tuple[int, Role], float] = {}
         self._rank(project.p_wrong, project.low, project.high)
@@ -101,17 +106,17 @@ class Ranker:
         if role == "first":
             return float(deciding_look(self.p_wrong[row], self.mistakes))
         if (row, role) not in self._worth:
-            self._worth |= self._worths([row], role)
+            self._worth[row, role] = self._worths({row: self._board.standing[row]}, role)[0]
         return self._worth[row, role]
 
-    def _worths(self, rows: list[int], role: Role) -> dict[tuple[int, Role], float]:
+    def _worths(self, found: Mapping[int, Standing], role: Role) -> list[float]:
         """What looks at rows that somebody decided are worth, from the chance before their verdicts."""
-        if not rows:
-            return {}
-        votes = [[each.wrong for each in self._board.standing[row].outcomes] for row in rows]
+        if not found:
+            return []
+        votes = [[each.wrong for each in standing.outcomes] for standing in found.values()]
         predicted = {} if self._teacher is None else self._teacher.predicted
         before = self._project.p_wrong if self._teacher is None else self._teacher.prior
-        p = [predicted.get(row, before[row]) for row in rows]
+        p = [predicted.get(row, before[row]) for row in found]
         wrong = chance_wrong(p, [sum(one) for one in votes], [len(one) - sum(one) for one in votes], self.mistakes)
         if role == "second":
             said_wrong = np.array([one[0] for one in votes])
@@ -119,7 +124,8 @@ class Ranker:
             value = value / (self._pace.get("second", 1.0) + disagrees * self._pace.get("adjudication", 1.0))
         else:
             value = deciding_look(wrong, self.mistakes) / self._pace.get("adjudication", 1.0)
-        return {(row, role): worth for row, worth in zip(rows, value.tolist(), strict=True)}
+        worths: list[float] = value.tolist()
+        return worths
 
     def _run(self) -> None:
         while True:
@@ -152,6 +158,7 @@ class Ranker:
             for decision in standing.values():
                 board.put(decision)
             judged, undecided, pairs = dict(board.judged), set(board.undecided), list(board.pairs.values())
+            disputes, waiting, single = dict(board.disputes), dict(board.waiting), dict(board.single)
             left, seconds = self.n_rows - board.n_begun, {role: list(each) for role, each in board.seconds.items()}
         if teacher is not self._teacher:
             audit = AuditOrder(self._project.flagged, teacher.prior, self._seed, self._present)
@@ -171,9 +178,14 @@ class Ranker:
             self.mistakes = mistake_rate(len(pairs), contradictions)
             if usual.get("first"):
                 self._pace = {role: time / usual["first"] for role, time in usual.items()}
-            self._worth = self._worths(list(board.waiting), "second") | self._worths(
-                list(board.disputes), "adjudication"
-            )
+        kinds: list[tuple[Role, dict[int, Standing]]] = [("adjudication", disputes), ("second", waiting)]
+        worth = {
+            (row, role): one for role, rows in kinds for row, one in zip(rows, self._worths(rows, role), strict=True)
+        }
+        best = nlargest(SURPRISES, zip(self._worths(single, "second"), single, strict=True))
+        with self._lock:
+            self._worth = worth
+            self.surprises = [row for value, row in best if value > 0]
 
     def _rank(self, p_wrong: Floats, low: Floats, high: Floats) -> None:
         order = np.argsort(np.where(self._present, -p_wrong, np.inf), kind="stable")
