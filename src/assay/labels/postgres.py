@@ -148,8 +148,9 @@ class Database:
             raise LedgerError(f"The connection to {self.address} was lost; nothing was appended.")
         try:
             if self._connection is None:
-                self._connection, self._prepared = self.address.connect(), {}
-                self._connection.run(self._session)
+                fresh = self.address.connect()
+                fresh.run(self._session)
+                self._connection, self._prepared = fresh, {}
             names = {f"v{place}": value for place, value in enumerate(values)}
             if not values or len(values) > FEW:
                 return [tuple(row) for row in self._connection.run(_named(query), **names) or ()]
@@ -186,9 +187,9 @@ class Database:
             if self.in_transaction:
                 yield
                 return
-            self.in_transaction = True
             try:
-                self._begin(begin)
+                self.run(begin)
+                self.in_transaction = True
                 yield
                 self.run("COMMIT")
             except BaseException:
@@ -198,13 +199,6 @@ class Database:
                 raise
             finally:
                 self.in_transaction = False
-
-    def _begin(self, begin: str) -> None:
-        self.in_transaction = False  # so that it is run again when the connection had been lost
-        try:
-            self.run(begin)
-        finally:
-            self.in_transaction = True
 
     def close(self) -> None:
         """Close the connection."""
