@@ -1,6 +1,7 @@
 """A judge that learned from rows whose right label is known which of two labels tends to be the better one.
 
-Logistic regression on what labels look like (`features`), which source gave them and how many sources agree:
+Logistic regression on what labels look like (`features`) and how surprising that is beside known labels (`Usual`, since
+too large and too small are both bad), on which source gave them, and on how many sources agree:
 
     P(first is better) = sigmoid(w . (x[first] - x[second]))        P(good) = sigmoid(v . x + c)
 
@@ -24,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 
 from assay.errors import InputError
 from assay.training.judges import BAD, FIRST, GOOD, SECOND, UNSURE, Answer, Candidate, Case
-from assay.training.judges.features import LabelFeatures, learn_features, learn_in_folds
+from assay.training.judges.features import Usual, learn_features, learn_in_folds
 from assay.training.judges.kinds import equal, likeness
 
 Floats = npt.NDArray[np.float64]
@@ -80,22 +81,25 @@ class ClassifierJudge:
         self._n_sources = 1 + max((one.source for row in candidates for one in row), default=0)
         fold = np.random.default_rng(self.random_state).permutation(len(cases)) % self.folds
         features = learn_in_folds(cases, known, fold)
+        accepted = np.stack([features[at].of(*pair) for at, *pair in zip(fold, cases, known, strict=True)])
+        self._features = [*features, learn_features(cases, known)]
+        better = self._features[-1].better
+        self._usual = [*(Usual(accepted[fold != at], better) for at in range(self.folds)), Usual(accepted, better)]
         x: list[Floats] = []
-        better: list[tuple[int, Floats]] = []
+        gained: list[tuple[int, Floats]] = []
         for row, (case, some, truth) in enumerate(zip(cases, candidates, known, strict=True)):
-            described = [self._describe(features[fold[row]], case, one) for one in some]
+            described = [self._describe(int(fold[row]), case, one) for one in some]
             near = [likeness(one.value, truth) + equal(one.value, truth) for one in some]
             x += [np.append(one, [row, self._is_good(c.value, truth)]) for one, c in zip(described, some, strict=True)]
             pairs = [(i, j) for i in range(len(some)) for j in range(len(some)) if near[i] > near[j]]
-            better += [(row, described[i] - described[j]) for i, j in pairs]
-        if len(better) < FEWEST:
+            gained += [(row, described[i] - described[j]) for i, j in pairs]
+        if len(gained) < FEWEST:
             raise InputError(
-                f"The candidates differ from each other, one nearer to the known label, in {len(better)} pairs: "
+                f"The candidates differ from each other, one nearer to the known label, in {len(gained)} pairs: "
                 f"a judge that learns needs at least {FEWEST}."
             )
-        table, gaps = np.array(x), np.array([gap for _, gap in better])
-        rows = np.array([row for row, _ in better])
-        self._features = [*features, learn_features(cases, known)]
+        table, gaps = np.array(x), np.array([gap for _, gap in gained])
+        rows = np.array([row for row, _ in gained])
         self._pair, self._single = [], []
         for at in range(self.folds + 1):  # the last has seen every known row
             keep = fold[rows] != at if at < self.folds else np.ones(len(rows), dtype=bool)
@@ -133,13 +137,14 @@ class ClassifierJudge:
         return self._fold.get(case.row, self.folds)
 
     def _of(self, case: Case, candidate: Candidate) -> Floats:
-        return self._describe(self._features[self._at(case)], case, candidate)
+        return self._describe(self._at(case), case, candidate)
 
-    def _describe(self, features: LabelFeatures, case: Case, candidate: Candidate) -> Floats:
+    def _describe(self, at: int, case: Case, candidate: Candidate) -> Floats:
         source = np.zeros(self._n_sources)
         if 0 <= candidate.source < self._n_sources:
             source[candidate.source] = 1.0
-        return np.concatenate([features.of(case, candidate.value), source, [candidate.support]])
+        x = self._features[at].of(case, candidate.value)
+        return np.concatenate([x, self._usual[at].surprise(x), source, [candidate.support]])
 
     def _is_good(self, value: Any, truth: Any) -> float:
         level = self.good if self.good is not None else 0.8 if isinstance(value, np.ndarray) else None

@@ -153,3 +153,26 @@ def learn_in_folds(cases: Sequence[Case], accepted: Sequence[Any], fold: npt.NDA
         keep = np.flatnonzero(fold != at).tolist()
         found.append(learn_features([cases[row] for row in keep], [accepted[row] for row in keep]))
     return found
+
+
+class Usual:
+    """What is usual among the features of accepted labels (n, d), and how surprising others are.
+
+    The surprise of a feature is `-log` of the share of accepted labels as extreme, on the worse side only where more is
+    better, plus the log of how far it lies outside of all of them.
+    """
+
+    def __init__(self, x: Floats, better: Floats) -> None:
+        self._sorted, self._better = np.sort(x, axis=0), better > 0
+        spread = np.subtract(*np.quantile(x, [0.9, 0.1], axis=0)) / 2.563  # of a normal distribution
+        self._spread = np.maximum(spread, np.maximum(1e-6, 0.05 * np.abs(x).mean(axis=0)))
+
+    def surprise(self, x: Floats) -> Floats:
+        """Surprise (d,) of each feature of a label (d,), 0 or more."""
+        n = len(self._sorted)
+        below, under = np.sum(self._sorted <= x, axis=0), np.sum(self._sorted < x, axis=0)
+        low, high = (below + 0.5) / (n + 1), (n - under + 0.5) / (n + 1)
+        tail = np.minimum(np.where(self._better, low, 2 * np.minimum(low, high)), 1.0)
+        gap = np.maximum(self._sorted[0] - x, 0.0)
+        gap += np.where(self._better, 0.0, np.maximum(x - self._sorted[-1], 0.0))
+        return np.asarray(np.log1p(gap / self._spread) - np.log(tail))

@@ -1,8 +1,8 @@
 """A judge without a model: a label is as good as it resembles the labels that were accepted, criterion by criterion.
 
-Each criterion is a number that describes a label (`features`). Its surprise is `-log` of the share of accepted labels
-that are as extreme, plus how far it lies outside all of them. The label with less surprise, on the mean over the
-criteria, is better; one more surprising than almost all accepted labels is bad.
+Each criterion is a number that describes a label, and has its surprise beside those of the accepted labels
+(`features`). The label with less surprise, on the mean over the criteria, is better; one more surprising than almost all
+accepted labels is bad.
 
 It looks at labels one by one, so the order in which they are shown cannot matter, and swapping them proves nothing:
 that it is unsure when two labels are about as surprising is what protects it. A row with an accepted label is judged by
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from assay.errors import InputError
 from assay.training.judges import BAD, FIRST, GOOD, SECOND, UNSURE, YES, Answer, Candidate, Case
-from assay.training.judges.features import learn_features, learn_in_folds
+from assay.training.judges.features import Usual, learn_features, learn_in_folds
 from assay.training.judges.kinds import empty
 
 Floats = npt.NDArray[np.float64]
@@ -59,9 +59,9 @@ class RulesJudge:
         x = np.stack([unseen[at].of(*pair) for at, *pair in zip(fold, cases, accepted, strict=True)])
         surprise = np.empty(len(x))
         for at in range(FOLDS):
-            self._learn_range(x[fold != at])
-            surprise[fold == at] = [self._surprise(row).mean() for row in x[fold == at]]
-        self._learn_range(x)
+            usual = Usual(x[fold != at], self._features.better)
+            surprise[fold == at] = [usual.surprise(row).mean() for row in x[fold == at]]
+        self._usual = Usual(x, self._features.better)
         self._levels = np.quantile(surprise, [self.good, self.bad])
         self._unseen = {case.row: unseen[at] for case, at in zip(cases, fold, strict=True)}
         self._never_empty = not any(map(empty, accepted))
@@ -95,20 +95,4 @@ class RulesJudge:
         return Answer(YES if self._never_empty else UNSURE)
 
     def _score(self, case: Case, candidate: Candidate) -> Floats:
-        return self._surprise(self._unseen.get(case.row, self._features).of(case, candidate.value))
-
-    def _learn_range(self, x: Floats) -> None:
-        """Keep what is usual among accepted labels (n, d)."""
-        self._sorted = np.sort(x, axis=0)
-        spread = np.subtract(*np.quantile(x, [0.9, 0.1], axis=0)) / 2.563  # of a normal distribution
-        self._spread = np.maximum(spread, np.maximum(1e-6, 0.05 * np.abs(x).mean(axis=0)))
-
-    def _surprise(self, x: Floats) -> Floats:
-        """Surprise (d,) of each criterion of a label (d,)."""
-        n = len(self._sorted)
-        below, under = np.sum(self._sorted <= x, axis=0), np.sum(self._sorted < x, axis=0)
-        low, high = (below + 0.5) / (n + 1), (n - under + 0.5) / (n + 1)
-        tail = np.where(self._features.better > 0, low, 2 * np.minimum(low, high))
-        gap = np.maximum(self._sorted[0] - x, 0.0)
-        gap += np.where(self._features.better > 0, 0.0, np.maximum(x - self._sorted[-1], 0.0))
-        return np.asarray(np.log1p(gap / self._spread) - np.log(np.minimum(tail, 1.0)))
+        return self._usual.surprise(self._unseen.get(case.row, self._features).of(case, candidate.value))
