@@ -1,8 +1,8 @@
 """A judge without a model: a label is as good as it resembles the labels that were accepted, criterion by criterion.
 
 Each criterion is a number that describes a label, and has its surprise beside those of the accepted labels
-(`features`). The label with less surprise, on the mean over the criteria, is better; one more surprising than almost all
-accepted labels is bad.
+(`features`). The label with less surprise, on the mean over the criteria, is better; one more surprising than almost
+all accepted labels is bad.
 
 It looks at labels one by one, so the order in which they are shown cannot matter, and swapping them proves nothing:
 that it is unsure when two labels are about as surprising is what protects it. A row with an accepted label is judged by
