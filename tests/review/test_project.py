@@ -149,6 +149,11 @@ def test_files_that_were_not_written_by_assay(adult, tmp_path):
         Project.open(tmp_path)
     schema = pq.read_schema(adult / "adult.assay" / "rows.parquet")
     table = pq.read_table(adult / "adult.assay" / "rows.parquet")
+    for about in (b"{", b"[]", b'{"verb": "audit"}', b'{"verb": "audit", "title": "t", "label": "y", "source": 7}'):
+        noted = {**schema.metadata, kept_rows.KEY: about}
+        pq.write_table(table.replace_schema_metadata(noted), tmp_path / "rows.parquet")
+        with pytest.raises(InputError, match="not written by assay"):
+            Project.open(tmp_path)
     swapped = schema.metadata[b"assay.space"].replace(b'["<=50K", ">50K"]', b'[">50K", "<=50K"]')
     assert swapped != schema.metadata[b"assay.space"]
     pq.write_table(

@@ -140,9 +140,12 @@ def read_rows(folder: Path) -> KeptRows:
     table = columnar.read(path)
     about, noted = (table.schema.metadata or {}).get(KEY), columnar.space_of(table.schema, FILE)
     wanted = {"given", "suggested", "p_wrong", "low", "high", "score", "flagged"}
-    if about is None or noted is None or not wanted <= set(table.column_names):
-        raise InputError(f"{path} was not written by assay: a file of that name holds no verdict of a verb.")
-    origin, space = record.build(Origin, json.loads(about), FILE), noted[1]
+    try:
+        if about is None or noted is None or not wanted <= set(table.column_names):
+            raise InputError("a column or a note is missing")
+        origin, space = record.build(Origin, json.loads(about), FILE), noted[1]
+    except ValueError:  # JSON that is none, too
+        raise InputError(f"{path} was not written by assay: run `assay audit` or `assay aggregate` again.") from None
     codes, present = _codes(table["given"], space)
     suggested, known = _codes(table["suggested"], space)
     if not known.all():

@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from assay.errors import InputError
@@ -84,11 +83,10 @@ class Contents:
 
     @cached_property
     def table_columns(self) -> list[str]:
-        """The columns of a table row: all but the id, the excluded, the large and those that say what others are."""
+        """The columns of a table row: all but the id, the excluded ones and those that say what others are."""
         project, options = self._project, self._project.options
         aside = {project.origin.id, *project.origin.excluded, options.boxes, options.masks, options.neighbours}
-        kinds = project.source.table.schema
-        return [f.name for f in kinds if f.name not in aside and not isinstance(f.type, pa.BaseExtensionType)]
+        return [name for name in project.source.readable if name not in aside]
 
     def _columns(self, row: int) -> list[list[str]]:
         """Name, value and why it is telling, of each column, the most telling first."""

@@ -103,7 +103,7 @@ class ImageContent:
         """The fields of a document, by default all columns that are left."""
         options, source = self._project.options, self._project.source
         aside = {self._column, options.boxes, options.masks, self._project.origin.id}
-        names = options.fields or tuple(name for name in source.names if name not in aside | set(source.large))
+        names = options.fields or tuple(name for name in source.readable if name not in aside)
         cells = [(name, source.cell(row, name)) for name in names]
         return [[visible(name, 200), visible(str(cell))] for name, cell in cells if cell is not None]
 

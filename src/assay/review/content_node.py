@@ -83,8 +83,8 @@ class NodeContent:
         """How many neighbours a node has, and the first of them with their labels and columns."""
         project = self._project
         linked = self._links.of(row)
-        aside = {project.options.neighbours, project.origin.id}
-        names = [name for name in project.source.names if name not in aside | set(project.source.large)][:COLUMNS]
+        aside = {project.options.neighbours, project.origin.id, *project.origin.excluded}
+        names = [name for name in project.source.readable if name not in aside][:COLUMNS]
         shown = []
         for one in linked[:SHOWN].tolist():
             cells = [[visible(name, 200), visible(str(project.source.cell(one, name)), 200)] for name in names]

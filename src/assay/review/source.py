@@ -135,6 +135,11 @@ class Source:
         """The names of all columns."""
         return [*self.table.column_names, *self.large]
 
+    @property
+    def readable(self) -> list[str]:
+        """The names of the columns that a person can read: no bytes, no pixels."""
+        return [field.name for field in self.table.schema if not _is_large(field.type)]
+
     def cell(self, row: int, name: str) -> Any:
         """The value of a cell as a Python object; pixels as an array."""
         if name in self.large:
