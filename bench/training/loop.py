@@ -16,7 +16,7 @@ import numpy as np
 from assay.evidence.results import ResultRow, versions_of, write_results
 from assay.training.deep import functional, nn, torch
 from assay.training.deep.backbones import mlp
-from assay.training.deep.batches import WEIGHTS, Data, epoch_batches, seed_of
+from assay.training.deep.batches import WEIGHTS, Data, epoch_batches, seeds_of
 from assay.training.deep.loop import fit
 from assay.training.deep.objective import Objective
 from assay.training.deep.recipe import Recipe
@@ -35,7 +35,7 @@ class CrossEntropy(Objective):
 
 
 def by_hand(make: Callable[[], nn.Module], data: Data, recipe: Recipe) -> nn.Module:
-    torch.manual_seed(seed_of(recipe.seed, WEIGHTS, 0))
+    torch.manual_seed(*seeds_of(1, recipe.seed, WEIGHTS))
     model = make()
     optimizer = torch.optim.SGD(model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay)
     model.train()

@@ -11,7 +11,7 @@ from assay.labels import Hard, Votes
 from assay.training.deep.augment import CropFlip
 from assay.training.deep.averaging import WeightAverage
 from assay.training.deep.backbones import mlp
-from assay.training.deep.batches import WEIGHTS, Data, epoch_batches, seed_of
+from assay.training.deep.batches import WEIGHTS, Data, epoch_batches, seeds_of
 from assay.training.deep.class_counts import balanced_sampling
 from assay.training.deep.loop import fit
 from assay.training.deep.objective import Objective
@@ -42,7 +42,7 @@ def weights_of(run) -> torch.Tensor:
 
 def test_it_is_the_loop_that_one_would_write_by_hand(data):
     run = fit(Objective(), network, data, RECIPE)
-    torch.manual_seed(seed_of(0, WEIGHTS, 0))
+    torch.manual_seed(*seeds_of(1, 0, WEIGHTS))
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), 0.1, 0.9, weight_decay=1e-3)
     for epoch in range(3):

@@ -136,9 +136,10 @@ def to_device(value: Any, device: Any) -> Any:
     return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
 
 
-def seed_of(*key: int) -> int:
-    """A seed of 64 bits from a key (seed, stream, ...): keys that differ give independent streams."""
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+def seeds_of(n: int, *key: int) -> list[int]:
+    """Seeds of 64 bits from a key (seed, stream, ...): keys that differ give independent ones."""
+    seeds: list[int] = np.random.SeedSequence(key).generate_state(n, np.uint64).tolist()
+    return seeds
 
 
 @lru_cache(maxsize=2)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from assay.errors import InputError, require
 from assay.training.deep import nn, torch
-from assay.training.deep.batches import WEIGHTS, Data, seed_of
+from assay.training.deep.batches import WEIGHTS, Data, seeds_of
 from assay.training.deep.objective import Objective
 from assay.training.deep.recipe import Recipe
 from assay.training.deep.run import Predict, Run
@@ -112,7 +112,7 @@ def _networks(model: nn.Module | Callable[[], nn.Module], n: int, seed: int) -> 
             raise InputError(f"The objective trains {n} networks: give a function that makes one, not a network.")
         return model
     made = []
-    for i in range(n):
-        torch.manual_seed(seed_of(seed, WEIGHTS, i))
+    for weights_seed in seeds_of(n, seed, WEIGHTS):
+        torch.manual_seed(weights_seed)
         made.append(model())
     return made[0] if n == 1 else nn.ModuleList(made)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from assay.training.deep import Tensor, nn, torch
@@ -33,11 +32,10 @@ def _gathered(values: Tensor, counts: list[int]) -> Tensor:
     return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
 
-def average_gradients(parameters: Iterable[Any]) -> None:
+def average_gradients(trained: list[Any]) -> None:
     """Replace each gradient by its mean over the processes; a parameter that took no part in one counts as zero."""
     if n_processes() == 1:
         return
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
     for parameter in trained:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)

@@ -22,7 +22,7 @@ from assay.training.deep.batches import (
     mixed,
     n_batches,
     pick,
-    seed_of,
+    seeds_of,
     to_device,
 )
 from assay.training.deep.processes import n_processes
@@ -72,20 +72,24 @@ class Stream:
         self.fewest = len(self.rows) // self.per_epoch // self.processes  # rows in the smallest part of a batch
         if self.fewest < 1:
             raise InputError(f"A batch has fewer rows than the {self.processes} processes: raise batch_size.")
-        self._epoch: tuple[int, list[npt.NDArray[np.int64]]] = (-1, [])
+        self._epoch = -1
+        self._order: list[npt.NDArray[np.int64]] = []
+        self._shared: list[int] = []
+        self._own: list[int] = []
 
     def batch(self, epoch: int, step: int) -> Batch:
         """Batch number `step` of an epoch; seeds torch's global randomness for what follows (dropout)."""
-        if self._epoch[0] != epoch:
-            order = epoch_batches(self.rows, self.recipe.batch_size, self.recipe.seed, epoch, self.sampling)
-            self._epoch = (epoch, order)
-        seed = self.recipe.seed
-        generator = torch.Generator().manual_seed(seed_of(seed, SHARED, epoch, step))
-        own = seed_of(seed, OWN, epoch, step, self.process)
-        torch.default_generator.manual_seed(own)
+        if self._epoch != epoch:
+            seed = self.recipe.seed
+            self._order = epoch_batches(self.rows, self.recipe.batch_size, seed, epoch, self.sampling)
+            self._shared = seeds_of(self.per_epoch, seed, SHARED, epoch)
+            self._own = seeds_of(self.per_epoch, seed, OWN, self.process, epoch)
+            self._epoch = epoch
+        generator = torch.Generator().manual_seed(self._shared[step])
+        torch.default_generator.manual_seed(self._own[step])
         if torch.device(self.device).type == "cuda":
-            torch.cuda.manual_seed(own)
-        made = self._assemble(torch.from_numpy(self._epoch[1][step]), generator, share_out=True)
+            torch.cuda.manual_seed(self._own[step])
+        made = self._assemble(torch.from_numpy(self._order[step]), generator, share_out=True)
         made.epoch, made.step, made.n_steps = epoch, epoch * self.per_epoch + step, self.recipe.epochs * self.per_epoch
         return made
 
@@ -100,8 +104,8 @@ class Stream:
         mine = rows[part]
         alpha = self.recipe.mixup
         if alpha > 0:
-            share = float(torch._sample_dirichlet(torch.full((2,), alpha, dtype=torch.float64), generator)[0])
-            share = max(share, 1 - share)  # so that a row's own part is the larger one
+            drawn = np.random.default_rng(int(torch.randint(2**62, (), generator=generator))).beta(alpha, alpha)
+            share = max(drawn, 1 - drawn)  # so that a row's own part is the larger one
             partners = rows[torch.randperm(len(rows), generator=generator)][part]
         targets = data.targets[mine]
         views = []

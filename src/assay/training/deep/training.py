@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,9 @@ class Training:
         self.history: list[dict[str, float]] = []
         self.states: dict[str, State] = {}
         self.total = torch.zeros((), dtype=torch.float64, device=stream.device)  # of this epoch's losses
-        self.optimizer = make_optimizer(recipe, network.parameters())
-        own = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+        trained, own = ([p for p in part.parameters() if p.requires_grad] for part in (network, objective))
+        self.trained = [*trained, *own]
+        self.optimizer = make_optimizer(recipe, trained)
         self.own_optimizer = torch.optim.Adam(own, lr=objective.own_lr) if own else None
         kind = torch.device(stream.device).type
         self.scaler = torch.amp.GradScaler(kind, enabled=recipe.precision == "fp16")
@@ -78,7 +79,7 @@ class Training:
         with self.autocast:
             loss = self.objective(batch, self.network)
         self.scaler.scale(loss).backward()
-        average_gradients([*self.network.parameters(), *self.objective.parameters()])
+        average_gradients(self.trained)
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.lr_at(self.done / self.stream.per_epoch)
         if self.recipe.clip is not None:
@@ -181,9 +182,8 @@ class Training:
         }
 
 
-def make_optimizer(recipe: Recipe, parameters: Iterable[Any]) -> Any:
+def make_optimizer(recipe: Recipe, trained: list[Any]) -> Any:
     """The recipe's optimizer; one serves two networks, since each weight has a state of its own."""
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not trained:
         raise InputError("The network has no parameter to train.")
     if recipe.optimizer == "sgd":
