@@ -58,13 +58,28 @@ def test_the_chosen_share_of_looks_is_the_random_audit_in_its_order(herd, path, 
             drawn += [task.row] * (task.why == "random")
             assert (task.sampled == "random") == (task.why == "random")
             assert len(drawn) in (int(share * (at + 1)), int(np.ceil(share * (at + 1))))
-            decide(queue, task, "ann")
+            decide(queue, task, "ann", "suggested")  # so that looks stay worth something
         flagged = np.asarray(herd.flagged)
         order = draw(flagged, herd.p_wrong, herd.n_rows)
     for stratum in (True, False):  # the order within a stratum is fixed; rows that were picked before are passed over
         ours = [row for row in drawn if flagged[row] == stratum]
         theirs = [row for row in order if flagged[row] == stratum]
         assert [row for row in theirs if row in ours] == ours
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_where_no_look_helps_looks_measure(herd, path, share):
+    with queue_over(herd, path, random=share, double=0) as queue:
+        queue.settle()
+        suspects = np.flatnonzero(herd.p_wrong > 0.01)
+        whys = []
+        held = suspects.tolist()
+        for _ in range(10):
+            task = queue.next("ann", held)
+            assert task.value < 0
+            whys.append(task.why)
+            held.append(task.row)
+        assert set(whys) == {"random" if share else "flagged"}
 
 
 def test_several_reviewers_never_hold_the_same_row(herd, path):

@@ -74,22 +74,25 @@ class Queue:
         if not 0 < target < 1:
             raise InputError(f"The target error rate must lie between 0 and 1; got {target}.")
         self.project, self.store, self.random = project, store, random
-        self._lock = threading.RLock()  # of everything below; never held while the ledger writes
+        self._lock = threading.RLock()  # of everything below; the ledger is never asked while it is held
         self._writing = threading.Lock()  # one decision at a time, so that each knows the one before
         self._board = Board(np.asarray(project.present), self._suggested, double, seed)
         self._held: dict[int, Held] = {}
         self._around: dict[str, float] = {}  # reviewer -> when they last asked for something
-        self._version = 0
+        self._mine: set[tuple[str, str]] = set()  # reviewers and keys of what was recorded here
+        self._version, self._shared = 0, False
         self._ranker = Ranker(project, store, self._board, self._lock, target, seed)
         self._catch_up()
         self._around.clear()  # whoever decided in earlier sittings may be gone
+        self._shared = False  # whether other processes record decisions
 
     def next(self, reviewer: str, skip: Collection[int] = ()) -> Task | None:
         """The row most worth this reviewer's look, leased for them; None when nothing is left for them.
 
         A row that the reviewer holds already comes again unless it is in `skip`.
         """
-        self._catch_up()
+        if not self._writing.locked():  # the ledger would wait for the writer, who catches up by himself
+            self._catch_up()
         aside = {row for row in skip if 0 <= row < self.project.n_rows}
         while True:
             with self._lock:
@@ -101,8 +104,8 @@ class Queue:
             if row is None:  # another process holds them all
                 aside.update(offer.row for offer in offers)
                 continue
-            # Another process may have decided the row and let it go since the last look; not while it is leased here.
-            self._catch_up()
+            if self._shared:  # another process may have decided the row and let it go since the last look
+                self._catch_up()
             offer = next(offer for offer in offers if offer.row == row)
             with self._lock:
                 if self._wanted(offer, reviewer):
@@ -127,15 +130,12 @@ class Queue:
             self._catch_up()
             with self._lock:
                 self._around[decision.reviewer] = time.monotonic()
-                looks = self._board.looks.get(row, [])
-                known = decision.key and any(
-                    (each.key, each.reviewer) == (decision.key, decision.reviewer) for each in looks
-                )
-                role = self._board.role(row, decision.reviewer, decision.role)
-                if known:
-                    role = decision.role
-                elif role is None:
-                    raise RowDecided(f"Row {row} was decided meanwhile, or by yourself: undo that to judge it again.")
+                told = (decision.reviewer, decision.key)
+                again = told[1] and any(told == (each.reviewer, each.key) for each in self._board.looks.get(row, ()))
+                role = decision.role if again else self._board.role(row, decision.reviewer, decision.role)
+            if role is None:
+                raise RowDecided(f"Row {row} was decided meanwhile, or by yourself: undo that to judge it again.")
+            self._mine.add(told)
             stored = self.store.append(replace(decision, role=role))
             self._catch_up()
         self.release(decision.reviewer, row)
@@ -173,8 +173,8 @@ class Queue:
         """How far the review is; see `assay.review.progress`. Plain numbers and text, ready for JSON."""
         with self._lock:
             now = counted(self._board) | self._ranker.measured
-            left = int(self._ranker.n_rows - self._board.n_begun)
-            return now | {"rows": self._ranker.n_rows, "left": left, "version": self._version}
+            rows = self._ranker.n_rows
+            return now | {"rows": rows, "left": rows - self._board.n_begun, "version": self._version}
 
     def upcoming(self, offset: int = 0, limit: int = 50) -> list[dict[str, Any]]:
         """The next first looks by value: row, id, given, suggested, p_wrong, why."""
@@ -208,13 +208,15 @@ class Queue:
     def _catch_up(self) -> None:
         """Take in what was decided since the last look, by whichever process."""
         version = self.store.version()
+        if version <= self._version:
+            return
+        new = self.store.decisions(self._version)
         with self._lock:
-            if version == self._version:
-                return
-            for decision in self.store.decisions(self._version):
+            for decision in new:
                 self._board.put(decision)
                 self._around[decision.reviewer] = time.monotonic()
-            self._version = version
+                self._shared |= (decision.reviewer, decision.key) not in self._mine
+            self._version = max(version, self._version)
             self._ranker.wake()
 
     def _own(self, reviewer: str, aside: Collection[int]) -> list[Offer]:
