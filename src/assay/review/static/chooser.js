@@ -1,7 +1,7 @@
 // The chooser of a third class: type a few letters, press Enter. A thousand classes are as quick as ten.
 
 import { session } from "./api.js";
-import { byId, count, el, memory, short } from "./dom.js";
+import { byId, count, el, memory, theirs } from "./dom.js";
 
 const SHOWN = 60;
 const RECENT = 5;
@@ -45,7 +45,7 @@ function list() {
   byId("classes").replaceChildren(...shown.map((name, place) => el("li", {
     role: "option", id: `class-${place}`, "aria-selected": String(place === active),
     onclick: () => finish(name),
-  }, el("bdi", {}, short(name)), marked[name] && el("span.mark", {}, marked[name]))));
+  }, theirs(name), marked[name] && el("span.mark", {}, marked[name]))));
   byId("classes-more").textContent = !found.length ? "No class is called that. Escape, then Neither, leaves a note."
     : found.length > shown.length ? `${count(shown.length)} of ${count(found.length)} classes shown: type more letters.`
       : found.length === 1 ? "1 class" : `${count(found.length)} classes`;

@@ -102,14 +102,21 @@ export class Desk {
     refreshLists(held?.task.row ?? null);
   }
 
+  /** Whether the row on the page can be decided so, and has been seen. */
+  canDecide(verdict) {
+    const { task } = this;
+    return task !== null && allowed(task, verdict) && performance.now() - this.#shownAt >= TOO_QUICK;
+  }
+
   /** Decide the row on the page. */
   decide(verdict, label = null) {
     const held = this.#current;
-    if (!held || this.#busy || !allowed(held.task, verdict) || performance.now() - this.#shownAt < TOO_QUICK) return false;
+    if (!held || this.#busy || !this.canDecide(verdict)) return false;
     const { task } = held;
     const decision = {
       row: task.row, verdict, label, note: byId("note").value.trim() || null, key: freshKey(),
       seconds: Math.round(performance.now() - this.#shownAt - this.#away) / 1000, role: task.role ?? "first", sampled: task.sampled ?? "flagged",
+      replaces: task.replaces ?? null,
       given: className(task.given), suggested: className(task.suggested),
     };
     this.#past.push({ held, decision });
@@ -177,13 +184,19 @@ export class Desk {
       const why = list === "history" ? "history" : entry.why;
       const role = entry.role ?? row.role ?? { second: "second", dispute: "adjudication" }[why] ?? "first";
       const sampled = entry.sampled ?? row.sampled ?? (why === "random" ? "random" : "flagged");
-      const held = this.#hold({ low: null, high: null, ...row, why, role, sampled, changes: list === "history" ? entry.key : null });
+      const held = this.#hold({ low: null, high: null, ...row, why, role, sampled, replaces: list === "history" ? entry.key : null });
       this.#aside();
       this.#put(held);
       byId("row-title").focus();
     } catch (error) {
       warn(error instanceof Refused || error instanceof Away ? error.message : "This row cannot be opened.");
     }
+  }
+
+  /** Leave a row of the list as it is. */
+  back() {
+    if (this.task?.why === "history") this.#advance();
+    byId("row-title").focus();
   }
 
   /** Another reviewer sits down: what lay ready for the one before goes back. */

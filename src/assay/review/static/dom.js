@@ -70,8 +70,9 @@ export function percent(value, low = null, high = null) {
   if (value === null || value === undefined) return ["–", ""];
   if (low === null || high === null) return [`${trim(value)} %`, ""];
   const half = 50 * (high - low);
-  const decimals = half > 0 ? Math.min(4, Math.max(0, -Math.floor(Math.log10(half / 2.5)))) : 1;
-  const fixed = (share) => (100 * share).toFixed(decimals);
+  const decimals = half > 0 ? Math.min(2, Math.max(0, -Math.floor(Math.log10(half / 2.5)))) : 1;
+  const least = 10 ** -decimals;
+  const fixed = (share) => (share > 0 && 100 * share < least / 2 ? `< ${least.toFixed(decimals)}` : (100 * share).toFixed(decimals));
   return [`${fixed(value)} %`, `${fixed(low)} to ${fixed(high)}`];
 }
 

@@ -5,7 +5,7 @@ import { Away, call, className, session } from "./api.js";
 import { memory } from "./dom.js";
 
 const PREFIX = "outbox.";
-const SENT = ["row", "verdict", "label", "note", "key", "seconds", "role", "sampled"];
+const SENT = ["row", "verdict", "label", "note", "key", "seconds", "role", "sampled", "replaces"];
 const LONGEST_PAUSE = 8_000;
 
 export function freshKey() {

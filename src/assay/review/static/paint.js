@@ -10,14 +10,15 @@ const WHY = {
   random: ["Random draw", "Drawn at random, to measure the error rate without bias."],
   second: ["Second look", "Somebody else decided this row; what they said is hidden from you."],
   dispute: ["Dispute", "Two reviewers disagree. Your word settles it."],
-  history: ["Changing", "You decided this row before; a new decision takes its place."],
+  history: ["Decided", "You decided this row before."],
 };
 
 const button = (verdict) => document.querySelector(`[data-verdict=${verdict}]`);
 
 /** Verdicts that make sense for a task: without another suggestion there is nothing to prefer to the given label. */
 export function allowed(task, verdict) {
-  if (!task) return false;
+  // A server that cannot put a decision in the place of an earlier one shows the earlier one, to look at.
+  if (task.why === "history" && !session.changes) return false;
   const [given, suggested] = [className(task.given), className(task.suggested)];
   if (verdict === "suggested" || verdict === "both") return suggested !== null && suggested !== given && (verdict === "suggested" || given !== null);
   return verdict !== "given" || given !== null;
@@ -25,6 +26,7 @@ export function allowed(task, verdict) {
 
 export function paint(task, held) {
   for (const [id, on] of [["row", true], ["decision", true], ["rest", false]]) byId(id).hidden = !on;
+  byId("row").dataset.row = task.row;
   const [given, suggested] = [className(task.given), className(task.suggested)];
   const named = task.id !== null && task.id !== undefined && String(task.id) !== String(task.row);
   byId("row-title").replaceChildren(`Row ${count(task.row)}`, ...(named ? [el("span.id", {}, " ", theirs(task.id, 60))] : []));
@@ -32,10 +34,13 @@ export function paint(task, held) {
   byId("why").replaceChildren(el(`b.chip.${WHY[task.why] ? task.why : "other"}`, {}, name), el("span", {}, sentence));
   byId("doubt").replaceChildren(...doubt(task));
   byId("seen").replaceChildren(...seen(task));
-  byId("question").textContent = allowed(task, "suggested") ? "Which label is right?" : given === null ? "Which label is right?" : "Is the label right?";
+  byId("question").textContent = task.why === "history" ? session.changes ? "A new decision takes the place of yours." : "Undo takes your decisions back, the last one first."
+    : allowed(task, "suggested") ? "Which label is right?" : given === null ? "Which label is right?" : "Is the label right?";
   byId("given-name").replaceChildren(...breakable(given === null ? "no label" : short(given, 120)));
   byId("suggested-name").replaceChildren(...breakable(suggested === null ? "" : short(suggested, 120)));
-  for (const verdict of ["given", "suggested", "both"]) button(verdict).hidden = !allowed(task, verdict);
+  for (const verdict of ["given", "suggested", "both"]) button(verdict).hidden = task.why !== "history" && !allowed(task, verdict);
+  for (const each of document.querySelectorAll("[data-verdict]")) each.disabled = !allowed(task, each.dataset.verdict);
+  byId("back").hidden = task.why !== "history";
   for (const id of ["given-name", "suggested-name"]) byId(id).classList.toggle("long", byId(id).textContent.length > 18);
   byId("note").value = task.draft ?? "";
   byId("content").classList.toggle("text-row", task.content?.kind === "text");

@@ -25,7 +25,7 @@ const desk = new Desk(outbox);
 
 async function decide(verdict) {
   const { task } = desk;
-  if (!task) return;
+  if (!desk.canDecide(verdict)) return;
   const pressed = document.querySelector(`[data-verdict=${verdict}]`);
   if (verdict !== "other") {
     if (desk.decide(verdict)) flash(pressed);
@@ -157,6 +157,7 @@ function wire() {
   byId("keys").replaceChildren(...KEYS.map(([, digit, name, words]) => line([digit, name.toUpperCase()], words)), ...MORE.map(([keys, words]) => line(keys.split(" "), words)));
   byId("keys-on").checked = memory.get("keys") !== "off";
   byId("keys-on").addEventListener("change", (event) => memory.set("keys", event.target.checked ? "on" : "off"));
+  byId("back").addEventListener("click", () => desk.back());
   byId("undo").addEventListener("click", () => desk.undo());
   byId("note").addEventListener("input", ({ target }) => { target.style.height = "auto"; target.style.height = `${target.scrollHeight + 2}px`; });
   byId("help-button").addEventListener("click", () => openDialog("help"));
