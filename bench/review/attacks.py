@@ -138,14 +138,19 @@ class Client:
                 {"token"},
             )
         body = self.body(made) if made.method != "GET" or self.chance(0.1) else b""
-        head = [f"{made.method} {path} HTTP/1.1", *self.sender(made), *self.proof(made), *self.framing(made, body)]
+        head = [
+            f"{made.method} {path} HTTP/1.1",
+            *self.sender(made, path),
+            *self.proof(made),
+            *self.framing(made, body),
+        ]
         made.raw = "\r\n".join(head).encode("utf-8", "surrogatepass") + b"\r\n\r\n" + body
         if self.chance(0.01):
             cut = int(self.rng.integers(len(made.raw)))
             made.raw, made.wrong = made.raw[:cut] + b"\0" + made.raw[cut + 1 :], made.wrong | {"noise"}
         return made
 
-    def sender(self, made: Request) -> list[str]:
+    def sender(self, made: Request, path: str) -> list[str]:
         """Host, origin and what a browser says about the site."""
         port = self.port
         right = [f"127.0.0.1:{port}", f"localhost:{port}", f"LOCALHOST:{port}", f"[::1]:{port}"]
@@ -172,6 +177,11 @@ class Client:
             ]
             head.append(f"Origin: {self.pick(bad) if wrong else f'http://127.0.0.1:{port}'}")
             made.wrong |= {"origin"} if wrong else set()
+        if self.chance(0.1):
+            site = self.pick(["same-origin", "none", "same-site", "cross-site", "x", ""])
+            head.append(f"Sec-Fetch-Site: {site}")
+            if site not in ("same-origin", "none") and path.partition("?")[0] != "/":
+                made.wrong.add("site")
         return head
 
     def proof(self, made: Request) -> list[str]:

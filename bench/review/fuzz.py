@@ -49,7 +49,7 @@ def faults(request: Request, answer: Answer) -> list[str]:
     found = []
     if answer.status >= 500:
         found.append(f"status {answer.status}")
-    if request.wrong & {"host", "origin", "cookie", "csrf", "token"} and answer.status < 400:
+    if request.wrong & {"host", "origin", "site", "cookie", "csrf", "token"} and answer.status < 400:
         found.append(f"answered {answer.status} although wrong: {request.wrong}")
     shown = answer.body + repr(answer.headers).encode()
     found += [f"shows {secret!r}" for secret in (MARK, TOKEN, "Traceback") if secret.encode() in shown]

@@ -21,9 +21,9 @@ from assay.errors import InputError
 from assay.review.serve import answering, opened, origins_of, public_origin, token_in
 
 
-@pytest.fixture
-def results(tmp_path) -> Path:
-    return make_results(tmp_path / "my data")
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Path:
+    return make_results(tmp_path_factory.mktemp("my data"))
 
 
 @contextmanager

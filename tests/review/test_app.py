@@ -269,6 +269,15 @@ def test_a_row_and_its_like_by_number(site):
         error(page.get("/api/images/5/image"), 404)
 
 
+def test_a_row_that_cannot_be_read_says_so_and_can_be_skipped(results):
+    with served(results) as (desk, address), Page(address, "anna") as page:
+        (results.parent / "pets.csv").unlink()
+        task = page.next()
+        assert "cannot be shown" in task["content"]["text"]
+        assert page.decide(task, "skip").status_code == 200
+        assert len(desk.store.decisions()) == 1
+
+
 def test_lists_and_numbers(site):
     _, address = site
     with Page(address, "anna") as page:
