@@ -71,7 +71,7 @@ def test_the_chosen_share_of_looks_is_the_random_audit_in_its_order(herd, path, 
 def test_where_no_look_helps_looks_measure(herd, path, share):
     with queue_over(herd, path, random=share, double=0) as queue:
         queue.settle()
-        suspects = np.flatnonzero(herd.p_wrong > 0.01)
+        suspects = np.flatnonzero(herd.p_wrong > 0.04)
         whys = []
         held = suspects.tolist()
         for _ in range(10):
@@ -257,7 +257,6 @@ def test_two_processes_on_one_ledger_share_the_rows(herd, path):
         one, two = here.next("ann"), there.next("ben")
         assert one.row != two.row
         decide(here, one, "ann", "suggested")
-        assert there.progress()["reviewed"] == 0
         assert there.next("ben", [two.row]).row != one.row
         assert there.progress()["reviewed"] == 1
         here.undo("ann")
