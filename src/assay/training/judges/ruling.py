@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
@@ -92,7 +92,7 @@ def settle(
     nothing = [empty(one.value) for one in groups]
     absent = False
     if any(nothing) or case.kind == "mask":
-        ruling.present = _ask(ruling, purse, 1, lambda: purse.present(case))
+        ruling.present = _ask(ruling, purse, lambda: purse.present(case))
         absent = ruling.present is not None and ruling.present.said == NO
     winner = _winner(case, groups, ruling, purse, alike, conservative, absent)
     if winner < 0:
@@ -104,7 +104,7 @@ def settle(
     elif not check or (absent and nothing[winner]):
         ruling.route = ADOPT
     else:
-        ruling.checked = _ask(ruling, purse, 1, lambda: purse.check(case, best))
+        ruling.checked = _ask(ruling, purse, lambda: purse.check(case, best))
         said = ruling.checked.said if ruling.checked is not None else UNSURE
         ruling.route = {GOOD: ADOPT, BAD: EDIT}.get(said, REVIEW)
     leans = [_lean(pair, ruling.group, winner) for pair in ruling.pairs]
@@ -163,9 +163,9 @@ def _lean(pair: Pair, group: dict[int, int], winner: int) -> float:
     return float(sides * {0: 0, 1: 1, 2: -1}[pair.verdict])
 
 
-def _ask(ruling: Ruling, purse: Purse, calls: int, ask: Any) -> Answer | None:
-    if not purse.reserve(calls):
+def _ask(ruling: Ruling, purse: Purse, ask: Callable[[], Answer]) -> Answer | None:
+    """One call, None when the budget does not reach."""
+    if not purse.reserve(1):
         return None
-    ruling.calls += calls
-    answer: Answer = ask()
-    return answer
+    ruling.calls += 1
+    return ask()
