@@ -400,6 +400,22 @@ def test_a_server_that_goes_down_and_comes_back_loses_nothing(postgres) -> None:
         assert store.ledger.verify().problem is None
 
 
+def test_a_reviewer_of_a_team_needs_few_rights(postgres) -> None:
+    name, role = f"store_{uuid.uuid4().hex}", f"role_{uuid.uuid4().hex}"
+    begun(postgres.url(name))
+    with Ledger.open(postgres.url(name)) as owner:
+        owner._store._database.run(
+            f"CREATE ROLE {role} LOGIN PASSWORD 'p'; GRANT USAGE ON SCHEMA {name} TO {role}; "
+            f"GRANT SELECT, INSERT ON {name}.events TO {role}; "
+            f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name}.leases TO {role}"
+        )
+    with ReviewStore(Ledger.open(postgres.url(name, user=role, password="p"))) as store:
+        assert [store.lease([1, 2], who, 60) for who in ("anna", "ben", "anna")] == [1, 2, 1]
+        store.append(said(1, "anna", "suggested"))
+        store.release("anna")
+        assert store.undo("anna").row == 1
+
+
 def test_a_full_disk_refuses_and_what_is_sent_again_is_stored(folder: Path) -> None:
     place = begun(str(folder / "ledger.db"))
 
