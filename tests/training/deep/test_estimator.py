@@ -116,3 +116,14 @@ def test_bad_arguments():
         NoisyLabelClassifier(recipe=Recipe(batch_size=1)).fit(X, y)
     with pytest.raises(InputError, match="one finite number a row"):
         NoisyLabelClassifier(recipe=QUICK).fit(X, y, sample_weight=-np.ones(60))
+
+
+def test_a_class_of_its_own_may_draw_rows_by_chance():
+    class Balanced(NoisyLabelClassifier):
+        def make_sampling(self, data):
+            return np.where(data.targets.numpy() == 0, 0.0, 1.0)
+
+    X, y = make_blobs(60, centers=3, random_state=0)
+    visits = Balanced(recipe=QUICK, validation=0).fit(X, y).evidence()["visits"]
+    assert visits[y == 0].sum() == 0
+    assert visits.sum() == 4 * 60

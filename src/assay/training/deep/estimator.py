@@ -75,6 +75,12 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The objective that the arguments describe."""
         return Objective()
 
+    def make_sampling(self, data: Data) -> npt.NDArray[np.float64] | None:
+        """Chances (n,) by which rows are drawn, from the training data; None visits each row once an epoch."""
+        del data
+        visit_each_once = None
+        return visit_each_once
+
     def fit(self, X: Any, y: Any, sample_weight: npt.ArrayLike | None = None) -> Self:
         """Train on rows `X` (n, d) or (n, c, h, w), and labels: any classes (n,), or `Hard`, `Soft` or `Votes`.
 
@@ -104,6 +110,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             recipe,
             validation=Data(inputs, targets, k, labelled=held) if held.any() else None,
             augment=self.augment,
+            sampling=self.make_sampling(data),
         )
         run.use("last" if run.best_epoch is None else "best")
         self.network_, self.objective_ = run.model, run.objective

@@ -127,6 +127,7 @@ def measure(
     seeds: Iterable[int] = range(5),
     *,
     augment: Augment | None = None,
+    sampling: Callable[[Data], npt.NDArray[np.float64]] | None = None,
     on_run: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
     """Train once a seed.
@@ -137,18 +138,19 @@ def measure(
     case : the data of a seed: `case(seed)`, so that each seed has noise of its own.
     recipe : hyper-parameters; its seed is replaced.
     augment : as `fit` takes it.
+    sampling : gives the chances of the training rows, as `fit` takes them.
     on_run : called after each training.
     """
     outcomes = []
     for seed in seeds:
-        outcomes.append(_measure_one(objective(), model, case(seed), recipe, seed, augment))
+        outcomes.append(_measure_one(objective(), model, case(seed), replace(recipe, seed=seed), augment, sampling))
         if on_run is not None:
             on_run(outcomes[-1])
     return outcomes
 
 
 def _measure_one(
-    objective: Objective, model: Any, case: Case, recipe: Recipe, seed: int, augment: Augment | None
+    objective: Objective, model: Any, case: Case, recipe: Recipe, augment: Augment | None, sampling: Any
 ) -> Outcome:
     wrong = np.flatnonzero(case.wrong)
     wrong_inputs = pick(case.train.inputs, torch.from_numpy(wrong))
@@ -158,8 +160,16 @@ def _measure_one(
         again = (said(wrong_inputs).argmax(1).numpy() == repeated).mean() if len(wrong) else 0.0
         return {"test_accuracy": judged(said, case.test)["accuracy"], "memorised": float(again)}
 
-    recipe = replace(recipe, seed=seed)
-    run = fit(objective, model, case.train, recipe, validation=case.validation, augment=augment, on_epoch=watch)
+    run = fit(
+        objective,
+        model,
+        case.train,
+        recipe,
+        validation=case.validation,
+        augment=augment,
+        sampling=None if sampling is None else sampling(case.train),
+        on_epoch=watch,
+    )
     history = run.history
     best_epoch = len(history) - 1 if run.best_epoch is None else run.best_epoch
     accuracies = [entry["test_accuracy"] for entry in history]
@@ -167,7 +177,7 @@ def _measure_one(
     judgeable = ~np.isnan(suspect)
     both = len(np.unique(case.wrong[judgeable])) == 2
     return Outcome(
-        seed=seed,
+        seed=recipe.seed,
         noise=float(case.wrong.mean()),
         last=accuracies[-1],
         best=accuracies[best_epoch],
