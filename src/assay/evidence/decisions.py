@@ -143,7 +143,7 @@ def as_table(
         "roles": (words, [[role or "first" for role in of(one, "role")] for one in decided]),
         "agreement": (pa.float64(), [one.agreement for one in decided]),
         "sampled": (text, [one.sampled for one in decided]),
-        "p_wrong": (pa.float64(), p_wrong),
+        "p_wrong": (pa.float64(), list(p_wrong)),
         "seconds": (pa.float64(), [total(one) for one in decided]),
         "time": (text, [one.verdicts[-1].time for one in decided]),
         "notes": (words, [[None if names else event.note for event in one.verdicts] for one in decided]),

@@ -1,7 +1,7 @@
 """The card of an exported data set: what was changed, on whose word, how many errors are left, how to make it again.
 
-It depends on the ledger and on what the audit kept, not on the moment of writing, so that it can be made again, byte for
-byte. Texts of the data set stand in code spans, in which Markdown, HTML and mentions are inert.
+It depends on the ledger and on what the audit kept, not on the moment of writing, so that it can be made again, byte
+for byte. Texts of the data set stand in code spans, in which Markdown, HTML and mentions are inert.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ KEY = b"assay.rows"
 """Schema metadata: the fields of `Origin` as JSON."""
 
 Verb = Literal["audit", "aggregate", "critic"]
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +77,9 @@ class KeptRows:
     Parameters
     ----------
     origin, space : where the rows come from, and the k classes.
-    given, suggested : `(n,)` int32 codes; `given` is 0 where there is no label.
+    given, suggested : `(n,)` codes, kept as int32; `given` is 0 where there is no label.
     present : `(n,)` bool, the row has a label.
-    p_wrong, low, high, score : `(n,)` float32; nan where nothing is known.
+    p_wrong, low, high, score : `(n,)`, kept as float32; nan where nothing is known.
     flagged : `(n,)` bool.
     ids : n names of the rows, or None.
     paths : n image paths below the source, or None.
@@ -87,9 +87,9 @@ class KeptRows:
 
     origin: Origin
     space: Space
-    given: npt.NDArray[np.int32]
+    given: npt.NDArray[np.integer[Any]]
     present: npt.NDArray[np.bool_]
-    suggested: npt.NDArray[np.int32]
+    suggested: npt.NDArray[np.integer[Any]]
     p_wrong: Floats
     low: Floats
     high: Floats

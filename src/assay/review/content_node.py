@@ -41,7 +41,8 @@ class Links:
             names = cell if isinstance(cell, list) else str(cell or "").replace(",", " ").split()
             found = self._rows_of(pa.array([str(name) for name in names if name is not None], pa.string()))
         found = np.unique(found)
-        return found[(found >= 0) & (found != row)]
+        linked: Ints = found[(found >= 0) & (found != row)]
+        return linked
 
     @cached_property
     def _edges(self) -> tuple[Ints, Ints]:
