@@ -169,15 +169,17 @@ class History:
         """Ids of the events that were taken back and not brought back."""
         return set(self._undone(self._id(at)))
 
-    def _undone(self, upto: int, **of: Any) -> dict[int, int]:
+    def _undone(self, upto: int, row: int | None = None) -> dict[int, int]:
         """Event taken back -> the undo in force that did it. An undo names its target first, and is younger than it.
 
-        An undo is about the row of its target, so that `of` may name a row.
+        An undo is about the row of its target: with `row`, of the events about this row.
         """
         undone: dict[int, int] = {}
-        undos: list[Any] = self._store.read(("id", "derived_from"), upto=upto, kind="undo", **of)
-        for number, derived_from in reversed(undos):
-            if number not in undone:
+        # Not both: a database would go through all undos for one row's.
+        which: dict[str, Any] = {"kind": "undo"} if row is None else {"row": row}
+        found: list[Any] = self._store.read(("id", "kind", "derived_from"), upto=upto, **which)
+        for number, kind, derived_from in reversed(found):
+            if kind == "undo" and number not in undone:
                 undone[json.loads(derived_from)[0]] = number
         return undone
 

@@ -140,7 +140,7 @@ class Ledger(History):
             else:
                 numbers = [events] if isinstance(events, SupportsIndex) else events
                 targets = [self.event(number.__index__()) for number in numbers]
-                undone = self._undone(tail.id, **({"row": targets[0].row} if len(targets) == 1 else {}))
+                undone = self._undone(tail.id, targets[0].row if len(targets) == 1 else None)
             for target in targets:
                 if target.kind in ("dataset", "source"):
                     raise InputError(
