@@ -20,8 +20,12 @@ function fact(name, title, narrow, value, small, drawing = null) {
     el("dd.value", {}, value), el("dd.small", {}, small || "\u00a0"), drawing && el("dd.drawing", {}, drawing));
 }
 
-/** Draw the numbers anew; `progress` is what the server says. */
+let newest = -1;
+
+/** Draw the numbers anew; `progress` is what the server says. Answers may overtake each other: an older one is nothing. */
 export function showProgress(progress) {
+  if (progress.version < newest) return;
+  newest = progress.version ?? newest;
   const { reviewed = 0, rows = session.n_rows, rate, agreement, stop, reviewers = [] } = progress;
   const [share, range] = rate ? percent(rate.rate, rate.low, rate.high) : ["–", ""];
   const [agreed, between] = agreement ? percent(agreement.share, agreement.low, agreement.high) : ["–", ""];
