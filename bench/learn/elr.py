@@ -79,16 +79,20 @@ def added_and_step(model: nn.Module, shape: tuple[int, ...], k: int, n: int) -> 
     return added, cpu_seconds(lambda: plain(batch, model).backward(), n)
 
 
+def _private() -> float:
+    """Megabytes of this process without pages of files, which the system takes back when it needs room."""
+    held = psutil.Process().memory_info()
+    return float(held.rss - held.shared) / 1e6
+
+
 def _gained(n: int, k: int, dtype: str, file: Path | None, queue: object) -> None:
     """Megabytes that this process gains while it holds beliefs, all of them written once."""
-    before = psutil.Process().memory_info().rss
+    before = _private()
     objective = ELR(dtype=dtype, file=file)  # type: ignore[arg-type]
     objective.begin(n, k)
     for rows in torch.arange(n).split(512):
         objective.write("belief", rows, torch.ones(len(rows), k))
-    now = psutil.Process().memory_info()
-    shared = 0 if file is None else now.shared  # pages of the file, which the system takes back when it needs room
-    queue.put((now.rss - shared - before) / 1e6)  # type: ignore[attr-defined]
+    queue.put(_private() - before)  # type: ignore[attr-defined]
 
 
 def memory(n: int, k: int) -> Iterator[ResultRow]:
