@@ -34,7 +34,7 @@ import numpy.typing as npt
 from assay.errors import InputError
 from assay.training.deep import Tensor, functional, nn, torch
 from assay.training.deep.averaging import WeightAverage
-from assay.training.deep.batches import Batch, Data, mixed
+from assay.training.deep.batches import Batch, Data, mix, mixed
 from assay.training.deep.estimator import Backbone, NetworkClassifier
 from assay.training.deep.objective import Objective
 from assay.training.deep.recipe import Recipe
@@ -197,7 +197,7 @@ class ELRPlus(ELR):
             share = float(torch.distributions.Beta(self.mixup, self.mixup).sample())
             share = max(share, 1 - share)
             other = torch.randperm(len(batch.rows), device=batch.rows.device)
-            x = share * x + (1 - share) * x[other]
+            x = mix(x, x[other], share)
             belief = share * belief + (1 - share) * belief[other]
             targets = mixed(targets, targets[other], share, self.n_classes)
         if self.sharpen:

@@ -312,3 +312,20 @@ def test_bad_data(arguments, message):
 def test_bad_recipes(arguments):
     with pytest.raises(InputError, match=next(iter(arguments))):
         Recipe(**arguments)
+
+
+def test_inputs_may_be_named_and_tokens_are_not_mixed():
+    class Named(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.head = torch.nn.Embedding(3, 4), torch.nn.Linear(4, 2)
+
+        def forward(self, inputs):
+            return self.head(self.table(inputs["ids"]) * inputs["scale"][:, None])
+
+    ids = np.arange(60) % 3
+    data = Data({"ids": ids, "scale": np.ones(60)}, ids % 2, 2)
+    run = fit(Objective(), Named, data, Recipe(epochs=10, optimizer="adam", lr=0.1))
+    assert (run.logits(data.inputs).argmax(1) == data.targets).all()
+    with pytest.raises(InputError, match="set mixup to 0"):
+        fit(Objective(), Named, data, Recipe(mixup=0.5))

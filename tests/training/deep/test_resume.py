@@ -50,7 +50,10 @@ def test_two_processes_give_the_result_of_one(tmp_path: Path):
 
 def small(recipe: Recipe, checkpoint: Path, targets: object = (0, 1) * 20):
     data = Data(torch.arange(40.0)[:, None] % 2, list(targets), 2)
-    return fit(Objective(), lambda: mlp((1,), 2, hidden=(4,)), data, recipe, checkpoint=checkpoint)
+    return fit(
+        Objective(), lambda: mlp((1,), 2, hidden=(4,)), data, recipe, checkpoint=checkpoint,
+        on_epoch=lambda epoch, _: {"half": np.float64(epoch / 2)},  # what is told may be numbers of numpy
+    )  # fmt: skip
 
 
 def test_a_finished_run_is_returned_at_once(tmp_path: Path):
@@ -68,6 +71,9 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path):
         small(Recipe(epochs=2), tmp_path / "check.pt")
     with pytest.raises(InputError, match="another labels"):
         small(Recipe(epochs=1), tmp_path / "check.pt", (1, 0) * 20)
+    data = Data(torch.arange(40.0)[:, None] % 2, [0, 1] * 20, 2)
+    with pytest.raises(InputError, match="another network or objective"):
+        fit(Objective(), lambda: mlp((1,), 2, hidden=(5,)), data, Recipe(epochs=1), checkpoint=tmp_path / "check.pt")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 torn"])

@@ -95,9 +95,9 @@ class Data:
     n_rows: int = field(init=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.inputs, np.ndarray):
-            narrow = np.float32 if self.inputs.dtype == np.float64 else self.inputs.dtype
-            self.inputs = torch.from_numpy(np.ascontiguousarray(self.inputs, dtype=narrow))
+        if isinstance(self.inputs, Mapping):
+            self.inputs = {name: _as_tensor(column) for name, column in self.inputs.items()}
+        self.inputs = _as_tensor(self.inputs)
         self.n_rows = n = length(self.inputs)
         if self.labelled is not None:
             self.labelled = torch.as_tensor(self.labelled, dtype=torch.bool)
@@ -183,6 +183,13 @@ def n_batches(n: int, batch_size: int) -> int:
     return -(-n // batch_size)
 
 
+def _as_tensor(values: Any) -> Any:
+    """An array as a tensor, in single precision where it was in double; anything else as it is."""
+    if not isinstance(values, np.ndarray):
+        return values
+    return torch.from_numpy(np.ascontiguousarray(values, np.float32 if values.dtype == np.float64 else values.dtype))
+
+
 def _checked_targets(targets: Any, labelled: Tensor | None, n: int, k: int) -> Tensor:
     found = torch.as_tensor(targets)
     if k < 2:
@@ -224,6 +231,13 @@ def _checked_weights(weights: Any, labelled: Tensor | None, n: int) -> Tensor:
     if not bool(mean > 0):
         raise InputError("All weights are zero: there is nothing to learn from.")
     return (found / mean).float()
+
+
+def mix(inputs: Any, partners: Any, share: float) -> Tensor:
+    """Inputs (b, ...) mixed with their partners', `share` of the row itself."""
+    if not (isinstance(inputs, Tensor) and inputs.is_floating_point()):
+        raise InputError("Mixing rows needs inputs that are one tensor of floats: set mixup to 0 for tokens and ids.")
+    return share * inputs + (1 - share) * partners
 
 
 def mixed(targets: Tensor, partners: Tensor, share: float, n_classes: int) -> Tensor:

@@ -108,7 +108,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             lambda: make(X.shape[1:], k),
             data,
             recipe,
-            validation=Data(inputs, targets, k, labelled=held) if held.any() else None,
+            validation=Data(inputs, targets, k).take(np.flatnonzero(held)) if held.any() else None,
             augment=self.augment,
             sampling=self.make_sampling(data),
         )

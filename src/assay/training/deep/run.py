@@ -74,8 +74,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 def judged(said: Predict, data: Data) -> dict[str, float]:
     """Accuracy and cross-entropy against the labels of data; rows without a label are left out."""
-    rows = torch.arange(data.n_rows) if data.labelled is None else data.labelled.nonzero().squeeze(1)
-    logits, targets = said(pick(data.inputs, rows)), data.targets[rows]
+    inputs, targets = data.inputs, data.targets
+    if data.labelled is not None:
+        inputs, targets = pick(inputs, data.labelled.nonzero().squeeze(1)), targets[data.labelled]
+    logits = said(inputs)
     right = logits.argmax(1) == codes(targets)
     return {"accuracy": float(right.double().mean()), "loss": float(cross_entropy(logits, targets).double().mean())}
 

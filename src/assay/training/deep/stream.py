@@ -19,6 +19,7 @@ from assay.training.deep.batches import (
     Batch,
     Data,
     epoch_batches,
+    mix,
     mixed,
     n_batches,
     pick,
@@ -112,7 +113,7 @@ class Stream:
         for _ in range(self.n_views):
             view = self._view(mine, part, len(rows), generator)
             if alpha > 0:
-                view = share * view + (1 - share) * self._view(partners, part, len(rows), generator)
+                view = mix(view, self._view(partners, part, len(rows), generator), share)
             views.append(view)
         if alpha > 0:
             targets = mixed(targets, data.targets[partners], share, data.n_classes)

@@ -114,7 +114,8 @@ class Training:
                 self.states["best"] = snapshot(self.judged_network, self.objective)
             patience = self.recipe.patience
             self.stopped = patience is not None and epoch - self.best_epoch >= patience
-        self.history.append(entry | ((on_epoch(epoch, self.predict) or {}) if on_epoch is not None else {}))
+        told = on_epoch(epoch, self.predict) if on_epoch is not None else None
+        self.history.append(entry | {name: float(value) for name, value in (told or {}).items()})
 
     @property
     def judged_network(self) -> nn.Module:
@@ -153,11 +154,14 @@ class Training:
                 raise InputError(
                     f"The checkpoint {path} is of a run with another {name}: give the same, or remove it to begin anew."
                 )
-        self.network.load_state_dict(held["network"])
-        self.objective.load_state_dict(held["objective"])
-        for part in ("optimizer", "own_optimizer", "scaler", "average"):
-            if held[part] is not None:
-                getattr(self, part).load_state_dict(held[part])
+        try:
+            self.network.load_state_dict(held["network"])
+            self.objective.load_state_dict(held["objective"])
+            for part in ("optimizer", "own_optimizer", "scaler", "average"):
+                if held[part] is not None:
+                    getattr(self, part).load_state_dict(held[part])
+        except (RuntimeError, AttributeError) as error:
+            raise InputError(f"The checkpoint {path} is of another network or objective: {error}") from None
         for name in ("done", "stopped", "best_epoch", "best_accuracy", "history", "states", "total"):
             setattr(self, name, held[name])
         self.network.train()
