@@ -14,6 +14,7 @@ from assay.review.board import Board
 from assay.review.project import Project
 from assay.review.queue import Queue, RowDecided
 from assay.review.store import Decision
+from assay.review.teaching import Teacher
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +236,36 @@ def test_undo_gives_the_row_back(few, path):
         assert queue.progress()["reviewed"] == 0
         decide(queue, again, "ann")
         assert queue.progress()["wrong"] == 0
+
+
+def test_an_undo_while_the_background_reads_is_not_forgotten(few, path, monkeypatch):
+    """The background has read the decision that is then taken back, and must not bring it back."""
+    with queue_over(few, path, double=0) as queue:
+        queue.settle()
+        read, undone, learned = threading.Event(), threading.Event(), []
+        decisions, learn = queue.store.decisions, Teacher.learn
+
+        def slow(above=0):
+            found = decisions(above)
+            if threading.current_thread().name == "review-ranking":
+                read.set()
+                undone.wait(10)
+            return found
+
+        def noted(self, judged):
+            learned.append(set(judged))
+            learn(self, judged)
+
+        monkeypatch.setattr(queue.store, "decisions", slow)
+        monkeypatch.setattr(Teacher, "learn", noted)
+        task = queue.next("ann")
+        decide(queue, task, "ann")
+        assert read.wait(10)
+        assert queue.undo("ann").row == task.row
+        undone.set()
+        queue.settle()
+        assert not any(learned), "nothing is decided any more"
+        assert decide(queue, task, "ann").event
 
 
 def test_when_rows_run_out_there_is_nothing_and_progress_says_so(few, path):

@@ -149,6 +149,7 @@ class Queue:
                 return None
             with self._lock:
                 self._board.take_back(gone.event)
+                self._ranker.wake()
             self._catch_up()
         with self._lock:
             role = self._board.role(gone.row, reviewer, gone.role)

@@ -137,7 +137,7 @@ class Ranker:
                 upto = self._told
             begun, failure = time.monotonic(), None
             try:
-                self._round()
+                self._round(upto)
             except Exception as error:  # the review goes on with the order at hand, and the next change tries again
                 failure = error
             with self._change:
@@ -145,18 +145,19 @@ class Ranker:
                 self._change.notify_all()
                 self._change.wait_for(lambda: self._closed, PAUSE * (time.monotonic() - begun))
 
-    def _round(self) -> None:
+    def _round(self, told: int) -> None:
         """Learn from all decisions, and put the new order and numbers in place of the old ones."""
         teacher = self._teacher or Teacher(self._project)
-        upto = self._store.version()
+        version = self._store.version()
         standing = {each.event: each for each in self._store.decisions()}
         board = self._board
         with self._lock:
-            # What other processes took back, or brought back, shows only in what is in force.
-            for event in [event for event in board.events if event <= upto and event not in standing]:
-                board.take_back(event)
-            for decision in standing.values():
-                board.put(decision)
+            if self._told == told:  # else what was read is old by now, and another round follows
+                # What other processes took back, or brought back, shows only in what is in force.
+                for event in [event for event in board.events if event <= version and event not in standing]:
+                    board.take_back(event)
+                for decision in standing.values():
+                    board.put(decision)
             judged, undecided, pairs = dict(board.judged), set(board.undecided), list(board.pairs.values())
             disputes, waiting, single = dict(board.disputes), dict(board.waiting), dict(board.single)
             left, seconds = self.n_rows - board.n_begun, {role: list(each) for role, each in board.seconds.items()}
