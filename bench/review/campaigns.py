@@ -9,18 +9,20 @@ remains is below the target.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from scipy import special
 
-from assay.kernels.audit_draw import AuditOrder, first_open, mean_chances
-from assay.kernels.review_worth import deciding_look, mistake_rate
+from assay.kernels.audit_draw import AuditOrder, mean_chances
+from assay.kernels.review_worth import mistake_rate
 from assay.review.progress import rate_of
 from bench.review.rows import Bools, Floats
 
 EVERY = 10  # looks between two looks at the sign
+BATCH = 64  # random rows drawn together
 RELEARN = 40  # looks between two changes of the ranking
 
 
@@ -74,19 +76,26 @@ def campaign(world: World, share: float, target: float, seed: int) -> Ended:
     left, drawn = np.ones(n, dtype=bool), 0
     judged: dict[int, bool] = {}
     chance = special.expit(prior)
-    means = mean_chances(flagged, chance)
-    ranked = np.argsort(-chance, kind="stable")
+    means, mistakes = (
+        mean_chances(flagged, chance),
+        mistake_rate(0, 0),
+    )  # a look at a likelier row puts more right than wrong
+    worst, random = deque(np.argsort(-chance, kind="stable").tolist()), deque[int]()
     while left.any():
-        worst = first_open(left, ranked, 1)
-        row = int(ranked[worst[0]])
-        if drawn < share * (len(judged) + 1) or deciding_look(chance[row], mistake_rate(0, 0)) <= 0:
-            row = int(order.next(left, means, 1)[0])
+        while not left[worst[0]]:
+            worst.popleft()
+        row = worst[0]
+        if drawn < share * (len(judged) + 1) or chance[row] <= mistakes:
+            while random and not left[random[0]]:
+                random.popleft()
+            random = random or deque(order.next(left, means, BATCH).tolist())
+            row = random[0]
             drawn += 1
         left[row] = False
         judged[row] = bool(said[row])
         if len(judged) % RELEARN == 0:
             chance = special.expit(prior + hint * min(len(judged) / 300, 1.0))
-            ranked = np.argsort(-chance, kind="stable")
+            worst = deque(np.argsort(-chance, kind="stable").tolist())
         if len(judged) % EVERY == 0 and rate_of(order, judged, ()).remaining_high < target:
             break
     # What was called wrong is repaired; a right label that was called wrong is spoilt.

@@ -35,6 +35,7 @@ CALLS_WRONG = (Verdict.SUGGESTED, Verdict.NEITHER, Verdict.OTHER)
 MISTAKES = 0.05
 RATE = 0.1
 TARGET = 0.01
+SHARE = 0.3
 
 
 def ballots(name: str) -> dict[int, list[Verdict]]:
@@ -202,23 +203,22 @@ def stop_sign(runs: int, n: int, command: str) -> list[ResultRow]:
     """Share of campaigns that stop at the sign with the truth below the target, and looks until then."""
     out = []
     for world in worlds(n):
-        for share in (0.3, 1.0):
-            ended = [campaign(world, share, TARGET, seed) for seed in range(runs)]
-            good = np.array([one.remaining < TARGET for one in ended])
-            looks = np.array([one.looks for one in ended], dtype=np.float64)
-            low, high = wilson(int(good.sum()), runs)
-            case = f"{world.name}: {n} rows, {world.rate:.1%} wrong, {share:.0%} of looks random, {runs} campaigns"
-            share_good = ResultRow(
-                case,
-                "stopped with less than 1 % wrong in truth",
-                float(good.mean()),
-                "",
-                command,
-                interval=(float(low), float(high)),
-                limit=0.95,
-            )
-            took = bootstrap(lambda x: float(np.mean(x)), looks)
-            out += [share_good, ResultRow(case, "looks until the sign", float(looks.mean()), "looks", command, took)]
+        ended = [campaign(world, SHARE, TARGET, seed) for seed in range(runs)]
+        good = np.array([one.remaining < TARGET for one in ended])
+        looks = np.array([one.looks for one in ended], dtype=np.float64)
+        low, high = wilson(int(good.sum()), runs)
+        case = f"{world.name}: {n} rows, {world.rate:.1%} wrong, {SHARE:.0%} of looks random at least, {runs} campaigns"
+        share_good = ResultRow(
+            case,
+            "stopped with less than 1 % wrong in truth",
+            float(good.mean()),
+            "",
+            command,
+            interval=(float(low), float(high)),
+            limit=0.95,
+        )
+        took = bootstrap(lambda x: float(np.mean(x)), looks)
+        out += [share_good, ResultRow(case, "looks until the sign", float(looks.mean()), "looks", command, took)]
     return out
 
 
@@ -231,8 +231,8 @@ def main() -> None:
     rows: list[ResultRow] = []
     with at_once():
         for name in ("mnist", "cifar10"):
-            rows += real(name, 2 if small else 10, command)
-        rows += digits(2 if small else 10, 100 if small else 360, command)
+            rows += real(name, 2 if small else 8, command)
+        rows += digits(2 if small else 6, 100 if small else 360, command)
     rows += stop_sign(10 if small else 400, 400 if small else 2_000, command)
     write_results(RESULTS / "review" / "replay.json", rows)
     for row in rows:
