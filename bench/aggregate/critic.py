@@ -205,9 +205,12 @@ class Routed:
         return rows
 
 
-def receipts(full: bool) -> Routed:
-    """Lines of receipts; a text is right when it equals the truth but for case and spaces."""
-    lines = receipt_lines(300 if full else 40, 10)
+def receipts(full: bool, fresh: bool = False) -> Routed:
+    """Lines of receipts; a text is right when it equals the truth but for case and spaces.
+
+    `fresh` lines were not looked at before the judges were finished.
+    """
+    lines = receipt_lines(300 if full else 40, 10, fresh)
 
     def plain(texts: list[str]) -> list[str]:
         return [" ".join(text.lower().split()) for text in texts]
@@ -274,6 +277,7 @@ def main() -> None:
     size = "full" if full else "small"
     few = {"full": "lines of 300 receipts, 500 of them known", "small": "lines of 40 receipts, 120 of them known"}[size]
     rows += receipts(full).measured(few, command, 10 if full else 2, 100 if full else 20)
+    rows += receipts(full, fresh=True).measured(f"fresh {few}", command, 10 if full else 2, 100 if full else 20)
     some = {"full": "ellipsoids, 60 of 300 known", "small": "ellipsoids, 30 of 80 known"}[size]
     rows += phantoms(full).measured(some, command, 5 if full else 2, 100 if full else 20)
     some = {"full": "white cells, 60 of 364 pictures known", "small": "white cells, 30 of 80 pictures known"}[size]

@@ -35,16 +35,17 @@ class Lines:
     tesseract: list[str]
 
 
-def receipt_lines(receipts: int, per_receipt: int = 8) -> Lines:
-    """Read some lines of the first receipts with both engines, or take what was read before."""
-    kept = Path(tempfile.gettempdir()) / f"assay-receipt-lines-{receipts}-{per_receipt}.json"
+def receipt_lines(receipts: int, per_receipt: int = 8, fresh: bool = False) -> Lines:
+    """Read some lines of the first receipts with both engines, or take what was read before; `fresh` takes others."""
+    name = f"assay-receipt-lines-{receipts}-{per_receipt}{'-fresh' if fresh else ''}.json"
+    kept = Path(tempfile.gettempdir()) / name
     if not kept.exists():
-        kept.write_text(json.dumps(_read(receipts, per_receipt)), encoding="utf-8")
+        kept.write_text(json.dumps(_read(receipts, per_receipt, fresh)), encoding="utf-8")
     said = json.loads(kept.read_text(encoding="utf-8"))
     return Lines(np.array(said["receipt"]), said["truth"], said["rapidocr"], said["tesseract"])
 
 
-def _read(receipts: int, per_receipt: int) -> dict[str, list[str]]:
+def _read(receipts: int, per_receipt: int, fresh: bool) -> dict[str, list[str]]:
     keys = [json.loads(line) for line in shared("sroie/keys.jsonl").read_text(encoding="utf-8").splitlines()]
     scale = {key["id"]: key["scale"] for key in keys if "scale" in key}
     boxes: dict[str, list[dict[str, str]]] = {}
@@ -52,13 +53,19 @@ def _read(receipts: int, per_receipt: int) -> dict[str, list[str]]:
         for row in csv.DictReader(file):
             boxes.setdefault(row["id"], []).append(row)
     rng = np.random.default_rng(0)
-    receipt, truth, cuts = [], [], []
+    receipt: list[str] = []
+    truth: list[str] = []
+    cuts: list[Image.Image] = []
     with zipfile.ZipFile(shared("sroie/images-first-300.zip")) as archive:
         for name in sorted(archive.namelist())[:receipts]:
             number = Path(name).stem
             page = Image.open(io.BytesIO(archive.read(name))).convert("L")
             lines = [row for row in boxes[number] if row["text"].strip()]
-            for at in sorted(rng.choice(len(lines), min(per_receipt, len(lines)), replace=False)):
+            drawn = rng.choice(len(lines), min(per_receipt, len(lines)), replace=False)
+            if fresh:
+                others = np.setdiff1d(np.arange(len(lines)), drawn)
+                drawn = np.random.default_rng(len(receipt)).permutation(others)[:per_receipt]
+            for at in sorted(drawn):
                 edges = [float(lines[at][side]) * scale[number] for side in ("xmin", "ymin", "xmax", "ymax")]
                 cut = page.crop((edges[0] - MARGIN, edges[1] - MARGIN, edges[2] + MARGIN, edges[3] + MARGIN))
                 width = max(8, round(cut.width * HEIGHT / cut.height))
