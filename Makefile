@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 TOOLS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test browser check docs bench claims lock clean help
+.PHONY: demo test programs check docs bench claims lock clean help
 
 help: ## What can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -13,7 +13,7 @@ help: ## What can be made
 demo: $(VENV)/base ## Audit handwritten digits of which some labels are wrong; ends with the path of the report
 	@$(BIN)/assay demo demo
 
-test: $(VENV)/dev browser ## All checks and tests
+test: $(VENV)/dev programs ## All checks and tests
 	@$(MAKE) --no-print-directory check
 	$(TOOLS) $(BIN)/pytest -n 2 --dist loadscope
 
@@ -24,12 +24,13 @@ check: $(VENV)/dev ## Linters, types, import contracts, generated pages
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m docs.generate --check
 
-# The page for reviewers is tested in a real browser.
-browser:
-	@command -v chromium > /dev/null && command -v chromedriver > /dev/null || { \
-	  test "$$(id -u)" = 0 && command -v apt-get > /dev/null && { apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium chromium-driver > /dev/null; } || \
-	  echo "The browser tests are skipped without Chromium: apt-get install chromium chromium-driver"; }
+# The review page is tested in a real browser and the ledger of a team in a real server; root installs what is missing.
+programs:
+	@missing=""; command -v chromium > /dev/null && command -v chromedriver > /dev/null || missing="chromium chromium-driver"; \
+	ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || command -v initdb > /dev/null || missing="$$missing postgresql"; \
+	test -z "$$missing" || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing > /dev/null; } || \
+	  echo "Tests that need them are skipped without: apt-get install $$missing"
 
 docs: $(VENV)/dev ## Generate PAPERS.md and the pages, build the site into site/
 	$(BIN)/python -m docs.generate
