@@ -43,7 +43,6 @@ export function paint(task, held) {
   byId("back").hidden = task.why !== "history";
   for (const id of ["given-name", "suggested-name"]) byId(id).classList.toggle("long", byId(id).textContent.length > 18);
   byId("note").value = task.draft ?? "";
-  byId("content").classList.toggle("text-row", task.content?.kind === "text");
   showContent(contentView(task, held.pictures, held.neighbours));
   window.scrollTo(0, 0);
 }
