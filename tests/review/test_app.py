@@ -160,6 +160,21 @@ def test_the_same_key_twice_is_one_verdict(site):
         assert len(desk.store.decisions()) == 2
 
 
+def test_a_decision_takes_the_place_of_an_earlier_one(site):
+    desk, address = site
+    with Page(address, "anna") as anna, Page(address, "ben") as ben:
+        task = anna.next()
+        assert anna.get("/api/session").json()["changes"] is True
+        anna.decide(task, key="first-mind", verdict="given")
+        for _ in range(2):  # a retry changes nothing
+            assert anna.decide(task, key="second-mind", verdict="neither", replaces="first-mind").status_code == 200
+        assert [(one.key, one.verdict) for one in desk.store.decisions()] == [("second-mind", "neither")]
+        error(anna.decide(task, key="third-mind", replaces="no-such-key"), 409)
+        error(anna.decide(task, key="third-mind", replaces=3), 400)
+        error(ben.decide(anna.next(), key="key-of-ben", replaces="x"), 400)
+        assert [one.key for one in desk.store.decisions()] == ["second-mind"]
+
+
 def test_a_row_that_needs_no_more_looks_is_a_conflict(site):
     desk, address = site
     with Page(address, "anna") as anna, Page(address, "ben") as ben, Page(address, "carla") as carla:

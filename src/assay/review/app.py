@@ -16,7 +16,7 @@ from assay.errors import AssayError, InputError, require
 from assay.labels.ledger import LedgerError
 from assay.review.desk import Desk, NotThere
 from assay.review.guard import Guard, Keys, Session
-from assay.review.posted import decision_of, number_of, read_object, reviewer_of, rows_of
+from assay.review.posted import decision_of, key_of, number_of, read_object, reviewer_of, rows_of
 from assay.review.queue import RowDecided
 
 if TYPE_CHECKING:
@@ -72,8 +72,10 @@ def create_app(desk: Desk, keys: Keys, origins: Collection[str], *, cookie: str 
         return as_json(await run_in_threadpool(desk.next, who(request), rows))
 
     async def verdicts(request: Request) -> Response:
-        decision = decision_of(read_object(await request.body()), desk.project, who(request))
-        return as_json(await run_in_threadpool(desk.record, decision))
+        sent = read_object(await request.body())
+        decision = decision_of(sent, desk.project, who(request))
+        replaces = key_of(sent, "replaces") if sent.get("replaces") is not None else None
+        return as_json(await run_in_threadpool(desk.record, decision, replaces))
 
     async def undo(request: Request) -> Response:
         return as_json(await run_in_threadpool(desk.undo, who(request)))

@@ -130,6 +130,24 @@ class Board:
         settled = any(each.role == ADJUDICATION and each.verdict != Verdict.SKIP for each in self.looks[row])
         return "second" if len(found.votes) == 1 and not judged and not settled else None
 
+    def place(self, decision: Decision, replaces: str | None = None) -> tuple[Role | None, Decision | None]:
+        """The role that a decision has now, None where none is wanted; and the reviewer's own on the row that goes.
+
+        `replaces` is the key of that one, which is forgotten here. A decision that is here already keeps its role.
+        """
+        row, reviewer = decision.row, decision.reviewer
+        own = {each.key: each for each in self.looks.get(row, ()) if each.reviewer == reviewer}
+        if decision.key and decision.key in own:
+            return decision.role, None
+        old = None if replaces is None else own.get(replaces)
+        if old is not None:
+            self.take_back(old.event)
+        role = self.role(row, reviewer, decision.role)
+        if role is None and old is not None:
+            self.put(old)
+            return None, None
+        return role, old
+
     def outcome(self, decision: Decision) -> Outcome:
         """What a verdict that is no skip comes to."""
         label = decision.label

@@ -48,15 +48,16 @@ class Desk:
             "csrf": csrf,
             "verdicts": list(VERDICTS),
             "options": self.options,
+            "changes": True,  # a decision may take the place of an earlier one of the same reviewer
         }
 
     def next(self, reviewer: str, skip: Collection[int]) -> dict[str, Any]:
         """The next row of a reviewer."""
         return {"task": self.task(self.queue.next(reviewer, skip)), "progress": self.queue.progress()}
 
-    def record(self, decision: Decision) -> dict[str, Any]:
-        """Keep a decision."""
-        stored = self.queue.record(decision)
+    def record(self, decision: Decision, replaces: str | None = None) -> dict[str, Any]:
+        """Keep a decision, in place of the reviewer's decision with the key `replaces`."""
+        stored = self.queue.record(decision, replaces)
         return {"event": stored.event, "progress": self.queue.progress()}
 
     def undo(self, reviewer: str) -> dict[str, Any]:

@@ -51,6 +51,14 @@ def reviewer_of(sent: dict[str, Any]) -> str:
     return name
 
 
+def key_of(sent: dict[str, Any], name: str) -> str:
+    """The key of a decision in a field."""
+    key = _text(sent, name)
+    if not re.fullmatch("[A-Za-z0-9_-]{8,64}", key):
+        raise InputError(f"`{name}` has 8 to 64 letters, digits, - and _; a key is made anew for every decision.")
+    return key
+
+
 def decision_of(sent: dict[str, Any], project: Project, reviewer: str) -> Decision:
     """The decision that a page sends: row, verdict, label?, note?, key, seconds?, role, sampled."""
     row = number_of(sent.get("row"), project.n_rows - 1, "row")
@@ -63,9 +71,7 @@ def decision_of(sent: dict[str, Any], project: Project, reviewer: str) -> Decisi
     note = _text(sent, "note").strip() if sent.get("note") is not None else ""
     if len(note) > LONGEST_NOTE or "\0" in note:
         raise InputError(f"A note has at most {LONGEST_NOTE} characters, and none of them is NUL.")
-    key = _text(sent, "key")
-    if not re.fullmatch("[A-Za-z0-9_-]{8,64}", key):
-        raise InputError("A `key` has 8 to 64 letters, digits, - and _, and is made anew for every decision.")
+    key = key_of(sent, "key")
     seconds = sent.get("seconds")
     plain = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if seconds is not None and not (plain and 0 <= seconds <= 1e6):

@@ -112,10 +112,11 @@ class Queue:
                     return self._hold(offer, reviewer)
             self.release(reviewer, row)
 
-    def record(self, decision: Decision) -> Stored:
+    def record(self, decision: Decision, replaces: str | None = None) -> Stored:
         """Keep a decision once it is safe on disk. The same key again is the same decision.
 
-        The role that is stored follows from the row's other decisions, not from what the page believed.
+        With `replaces` it takes the place of the reviewer's decision with that key on the row. The role that is stored
+        follows from the row's other decisions, not from what the page believed.
 
         Raises
         ------
@@ -130,12 +131,12 @@ class Queue:
             self._catch_up()
             with self._lock:
                 self._around[decision.reviewer] = time.monotonic()
-                told = (decision.reviewer, decision.key)
-                again = told[1] and any(told == (each.reviewer, each.key) for each in self._board.looks.get(row, ()))
-                role = decision.role if again else self._board.role(row, decision.reviewer, decision.role)
+                role, old = self._board.place(decision, replaces)
             if role is None:
                 raise RowDecided(f"Row {row} was decided meanwhile, or by yourself: undo that to judge it again.")
-            self._mine.add(told)
+            if old is not None:
+                self.store.undo(decision.reviewer, replaces)
+            self._mine.add((decision.reviewer, decision.key))
             stored = self.store.append(replace(decision, role=role))
             self._catch_up()
         self.release(decision.reviewer, row)
