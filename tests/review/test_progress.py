@@ -11,9 +11,10 @@ from assay.evidence.audit import audit
 from assay.evidence.audit_options import AuditOptions
 from assay.kernels.audit_draw import AuditOrder
 from assay.kernels.intervals import wilson
+from assay.kernels.strata import Stratum
 from assay.labels.recording import ledger_verdicts
 from assay.review.board import Outcome
-from assay.review.progress import agreement, rate_of
+from assay.review.progress import agreement, rate_of, stop
 from assay.review.project import Project
 
 
@@ -139,3 +140,12 @@ def test_the_prior_that_ranks_the_census_is_the_audits_own(results):
     project, _ = results
     again = ErrorProbability().fit(np.array(project.pred_probs), project.given)
     assert np.allclose(again.prior_, project.p_wrong, atol=1e-6)
+
+
+def test_a_sign_that_says_stop_says_how_far_verdicts_are_from_the_truth():
+    sure = ErrorRate(anytime=True).from_counts((Stratum(10, 10, 9), Stratum(2_000, 1_500, 0)))
+    right, wrong = Outcome(False, None), Outcome(True, "b")
+    assert stop(sure, 0.01, 490, 0)["sentence"].endswith("taken for the truth: no row was seen twice.")
+    told = stop(sure, 0.01, 490, 0, [(right, right), (right, wrong), (wrong, wrong)])
+    assert told["reached"]
+    assert told["sentence"].endswith("two reviewers contradicted each other on 1 of 3 rows.")

@@ -31,16 +31,28 @@ def rate_of(order: AuditOrder, judged: Mapping[int, bool], undecided: Collection
     return ErrorRate(CONFIDENCE, anytime=True).from_counts(strata, known)
 
 
-def stop(now: ErrorRateEstimate, target: float, left: int, undecided: int) -> dict[str, Any]:
+def stop(
+    now: ErrorRateEstimate, target: float, left: int, undecided: int, pairs: Sequence[tuple[Outcome, Outcome]] = ()
+) -> dict[str, Any]:
     """Whether the review may stop, as a sentence, and how many more reviews it should take.
 
-    `left` rows were not looked at, on `undecided` ones there is no verdict.
+    `left` rows were not looked at, on `undecided` ones there is no verdict. The bounds take verdicts for the truth; how
+    far that is from it shows in `pairs`, and a sign that says stop says so.
     """
     if left == 0:
         rest = f", and {undecided} of them are undecided" if undecided else ""
         return {"reached": True, "sentence": f"All rows have been looked at{rest}.", "more_reviews": 0}
     sign = ErrorRate(CONFIDENCE).stop_sign(now, target)
-    return {"reached": sign.reached, "sentence": sign.sentence, "more_reviews": sign.more_reviews}
+    sentence = sign.sentence
+    if sign.reached:
+        apart = sum(one.wrong != other.wrong for one, other in pairs)
+        seen = (
+            f"two reviewers contradicted each other on {apart} of {len(pairs)} rows"
+            if pairs
+            else "no row was seen twice"
+        )
+        sentence += f" Verdicts are taken for the truth: {seen}."
+    return {"reached": sign.reached, "sentence": sentence, "more_reviews": sign.more_reviews}
 
 
 def agreement(pairs: Sequence[tuple[Outcome, Outcome]]) -> dict[str, Any] | None:
@@ -67,7 +79,7 @@ def measured(
     """The part of the progress that takes some milliseconds: `rate`, `stop` and `agreement`, as JSON."""
     now = rate_of(order, judged, undecided)
     rate = None if np.isnan(now.rate) else {"rate": now.rate, "low": now.low, "high": now.high}
-    return {"rate": rate, "stop": stop(now, target, left, len(undecided)), "agreement": agreement(pairs)}
+    return {"rate": rate, "stop": stop(now, target, left, len(undecided), pairs), "agreement": agreement(pairs)}
 
 
 def counted(board: Board) -> dict[str, Any]:
