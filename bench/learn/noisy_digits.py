@@ -9,7 +9,7 @@ from assay.evidence.results import ResultRow, versions_of
 from assay.training.deep import nn
 from assay.training.deep.backbones import mlp
 from assay.training.deep.objective import Objective
-from assay.training.deep.protocol import METRICS, Case, Outcome, interval, make_case, measure
+from assay.training.deep.protocol import Case, Outcome, interval, make_case, measure, summarise
 from assay.training.deep.recipe import Recipe
 from assay.training.noise import pair, symmetric
 
@@ -54,16 +54,15 @@ def table(
     where = f"digits, {rate:.0%} {kind} noise, {RECIPE.epochs} epochs, {len(ours)} seeds: {name}"
     seeds = tuple(outcome.seed for outcome in ours)
     common: dict[str, Any] = {"command": command, "seeds": seeds, "versions": VERSIONS}
-    for metric in METRICS:
-        mine, theirs = ([getattr(o, metric) for o in outcomes] for outcomes in (ours, rival))
-        told = interval(mine)
+    beside = summarise(rival)
+    for metric, told in summarise(ours).items():
         yield ResultRow(
             where,
             NAMES[metric],
             told["mean"],
             "share",
             interval=(told["low"], told["high"]),
-            rival=interval(theirs)["mean"],
+            rival=beside[metric]["mean"],
             rival_name=rival_name,
             deployable=False,
             **common,

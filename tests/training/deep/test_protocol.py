@@ -89,6 +89,12 @@ def test_without_validation_the_best_is_the_last():
 def test_summary_is_a_t_interval():
     outcomes = measure(Objective, network, case, Recipe(epochs=1), [0, 1, 2])
     told = summarise(outcomes)["last"]
+    clean = make_case(X, Y, 10, lambda truth: truth)
+    assert set(summarise(measure(Objective, network, lambda _: clean, Recipe(epochs=1), [0]))) == {
+        "last",
+        "best",
+        "oracle_best",
+    }
     values = np.array([outcome.last for outcome in outcomes])
     half = 4.30265273 * values.std(ddof=1) / np.sqrt(3)  # t quantile with two degrees of freedom
     np.testing.assert_allclose([told["mean"], told["low"], told["high"]], values.mean() + np.array([0, -half, half]))

@@ -102,7 +102,7 @@ class Outcome:
     last : accuracy on clean test labels after the last epoch.
     best : of the epoch that the noisy validation labels chose (the last one without validation).
     oracle_best : of the epoch that the test labels would choose. An oracle: no user can have it.
-    memorised : share of the wrong labels that the network repeats after the last epoch.
+    memorised : share of the wrong labels that the network repeats after the last epoch; nan without any.
     suspect_auc : area under the ROC curve of the method's suspicion, for finding wrong labels; nan without any.
     best_epoch : that of `best`.
     history : one entry an epoch, with `test_accuracy` and `memorised` beside what `Run.history` holds.
@@ -157,8 +157,8 @@ def _measure_one(
     repeated = codes(case.train.targets).numpy()[wrong]
 
     def watch(_: int, said: Predict) -> dict[str, float]:
-        again = (said(wrong_inputs).argmax(1).numpy() == repeated).mean() if len(wrong) else 0.0
-        return {"test_accuracy": judged(said, case.test)["accuracy"], "memorised": float(again)}
+        again = float((said(wrong_inputs).argmax(1).numpy() == repeated).mean()) if len(wrong) else float("nan")
+        return {"test_accuracy": judged(said, case.test)["accuracy"], "memorised": again}
 
     run = fit(
         objective,
@@ -190,10 +190,14 @@ def _measure_one(
 
 
 def summarise(outcomes: list[Outcome]) -> dict[str, dict[str, float]]:
-    """Mean of each metric and its 95 % t interval over the seeds: `{"last": {"mean", "low", "high"}, ...}`."""
+    """Mean of each metric and its 95 % t interval over the seeds: `{"last": {"mean", "low", "high"}, ...}`.
+
+    Metrics that need wrong labels are left out where there are none.
+    """
     if not outcomes:
         raise InputError("There are no outcomes to summarise.")
-    return {name: interval([asdict(outcome)[name] for outcome in outcomes]) for name in METRICS}
+    values = {name: [asdict(outcome)[name] for outcome in outcomes] for name in METRICS}
+    return {name: interval(found) for name, found in values.items() if np.isfinite(found).all()}
 
 
 def interval(values: list[float]) -> dict[str, float]:
