@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.review.served import CLASSES, Page, make_results, served
 
+from assay.errors import InputError
 from assay.labels import ledger_sqlite
 from assay.labels.ledger import Ledger
 from assay.labels.verdicts import read_verdicts
@@ -282,6 +283,23 @@ def test_a_row_and_its_like_by_number(site):
             error(page.get(f"/api/rows/{odd}"), 404)
             error(page.get(f"/api/rows/{odd}/neighbours"), 404)
         error(page.get("/api/images/5/image"), 404)
+
+
+def test_a_ledger_of_other_labels_is_refused(results, tmp_path):
+    other = make_results(tmp_path / "other", n=30)
+    with pytest.raises(InputError, match="other data"), served(results, db=str(other)):
+        pass
+
+
+def test_a_new_ledger_does_not_forget_the_old_one(results, tmp_path):
+    """Verdicts in the folder, and another ledger that is empty: they must be taken along first."""
+    elsewhere = str(tmp_path / "elsewhere.db")
+    with served(results, db=elsewhere) as (desk, _):
+        assert len(desk.store.ledger) == 1, "nobody had decided anything"
+    with served(results) as (_, address), Page(address, "anna") as page:
+        page.decide(page.next()).raise_for_status()
+    with pytest.raises(InputError, match="assay ledger copy"), served(results, db=str(tmp_path / "third.db")):
+        pass
 
 
 def test_a_row_that_cannot_be_read_says_so_and_can_be_skipped(results):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import secrets
+import shlex
 import socket
 import threading
 import time
@@ -77,9 +78,9 @@ def begin(ledger: Ledger, project: Project) -> None:
     if len(ledger) == 0 and ledger.path != here and here.exists():
         with Ledger.open(here) as local:
             if any(True for _ in local.log(kind="verdict", limit=1)):
+                words = shlex.join(["assay", "ledger", "copy", str(project.folder), str(ledger.path)])
                 raise InputError(
-                    f"{ledger.path} is empty, and {here} holds verdicts already: take them along with "
-                    f"`assay ledger copy {project.folder} {ledger.path}`."
+                    f"{ledger.path} is empty, and {here} holds verdicts already: `{words}` takes them along."
                 )
     with ledger.transaction():
         if len(ledger) == 0:
