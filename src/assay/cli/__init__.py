@@ -16,6 +16,8 @@ COMMANDS = {
     "aggregate": "From many opinions to one calibrated belief, and a report.",
     "critic": "The better of several machine labels for each row, or a person decides.",
     "audit": "Find the wrong labels of a data set and write a report.",
+    "learn": "Train a model on labels of which some are wrong.",
+    "predict": "Label new rows with a model that `assay learn` trained.",
     "review": "The page where people decide which suspected labels are wrong.",
     "stability": "Does the ranking of models survive the repair of their test labels?",
     "export": "The repaired data set, with a card that says what was changed.",

@@ -175,6 +175,16 @@ def stability(
     return _lines(title, prevalence, series, x=x, y=y, vertical=vertical, horizontal=[], note=note)
 
 
+def learning_curve(
+    title: str, epochs: npt.ArrayLike, accuracy: npt.ArrayLike, *, best: float | None = None, note: str = ""
+) -> Figure:
+    """Agreement `(m,)` with held-out labels after each of the `epochs` `(m,)`; `best` is the epoch that was taken."""
+    taken = [] if best is None else [{"x": best, "low": None, "high": None, "label": f"taken: epoch {number(best)}"}]
+    series = {"held-out rows": (accuracy, None, None)}
+    x, y = ("Epoch", ""), ("Agreement with held-out labels", "%")
+    return _lines(title, epochs, series, x=x, y=y, vertical=taken, horizontal=[], note=note)
+
+
 def heat(
     title: str,
     names: Sequence[str],

@@ -37,7 +37,7 @@ METHOD = {
     "arxiv": "1805.07836",
     "accepts": ["hard", "soft", "votes"],
     "gives": ["classifier", "suspects"],
-    "command": "from assay.learn.robust_losses import RobustLossClassifier",
+    "command": "assay learn TABLE --label COL --method gce",
     "claim": "On digits with 40 % symmetric noise the last epoch of GCE is at least 5 points more accurate than that "
     "of cross-entropy.",
     "status": "stable",

@@ -52,21 +52,40 @@ def image_features(
     ------
     InputError naming the row (and path) of the first picture that can't be read.
     """
+    raw = described(images, on_row)
+    mean, directions = components(raw, random_state)
+    return Features(project(raw, mean, directions), "image")
+
+
+def described(
+    images: Sequence[Picture] | npt.NDArray[np.generic], on_row: Callable[[int, int], None] | None = None
+) -> Floats:
+    """Histograms and colours (n, d0) of n pictures, before the PCA."""
     n = len(images)
     if n == 0:
         raise InputError("There are no images.")
-    described = []
+    parts = []
     for start, block in _blocks(images):
-        described.append(_describe(block))
+        parts.append(_describe(block))
         if on_row is not None:
             on_row(start + len(block), n)
-    raw = np.concatenate(described)  # (n, d0) float32
+    return np.concatenate(parts)
+
+
+def components(raw: Floats, random_state: int = 0) -> tuple[Floats, Floats]:
+    """Mean (d0,) and principal directions (d, d0) of described pictures (n, d0); `project` applies them."""
+    n = len(raw)
     fitted = raw[:: -(-n // PCA_ROWS)]
     size = min(COMPONENTS, *fitted.shape)
     with np.errstate(invalid="ignore"):  # pictures that are all the same have no variance to explain
         pca = PCA(size, svd_solver="randomized", random_state=random_state).fit(fitted)
     scale = np.sqrt(pca.explained_variance_.sum()) or 1.0
-    return Features((pca.transform(raw) / scale).astype(np.float32), "image")
+    return pca.mean_.astype(np.float32), (pca.components_ / scale).astype(np.float32)
+
+
+def project(raw: Floats, mean: Floats, directions: Floats) -> Floats:
+    """Described pictures (n, d0) as (n, d) numbers."""
+    return np.asarray((raw - mean) @ directions.T, dtype=np.float32)
 
 
 def open_picture(picture: Picture, row: int, side: int) -> npt.NDArray[np.uint8]:

@@ -58,7 +58,9 @@ def table_features(table: pa.Table, labels: npt.ArrayLike | None = None, mask: n
     notes: list[str] = []
     for name, column in zip(table.column_names, table.columns, strict=True):
         values = column.combine_chunks()
-        made, note = _read(name, values if isinstance(values, pa.Array) else pa.chunked_array(values).combine_chunks())
+        made, note = read_column(
+            name, values if isinstance(values, pa.Array) else pa.chunked_array(values).combine_chunks()
+        )
         if note:
             notes.append(note)
         for suffix, numbers in made:
@@ -74,7 +76,7 @@ def table_features(table: pa.Table, labels: npt.ArrayLike | None = None, mask: n
 Made = list[tuple[str, Floats]]
 
 
-def _read(name: str, values: pa.Array) -> tuple[Made, str | None]:
+def read_column(name: str, values: pa.Array) -> tuple[Made, str | None]:
     """Columns of numbers made from one Arrow column, and a note when it is left out or changed."""
     if isinstance(values, pa.DictionaryArray):
         values = values.dictionary_decode()
@@ -82,13 +84,13 @@ def _read(name: str, values: pa.Array) -> tuple[Made, str | None]:
     if values.null_count == len(values):
         return [], f"Column {name!r} holds no value and is left out."
     if pa.types.is_boolean(kind):
-        made, note = [("", _floats(values.cast(pa.int8())))], None
+        made, note = [("", floats(values.cast(pa.int8())))], None
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         if pa.types.is_integer(kind) and _numbers_rows(values):
             return [], f"Column {name!r} numbers the rows and is left out."
         made, note = _numbers(name, values)
     elif pa.types.is_temporal(kind):
-        made, note = _times(values), None
+        made, note = times(values), None
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         made, note = _categories(name, values)
     else:
@@ -99,13 +101,13 @@ def _read(name: str, values: pa.Array) -> tuple[Made, str | None]:
     return varied, note
 
 
-def _floats(values: pa.Array) -> Floats:
+def floats(values: pa.Array) -> Floats:
     """Float64 with nan where the value is missing; integers beyond 2**53 are rounded, which no split minds."""
     return np.asarray(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _numbers(name: str, values: pa.Array) -> tuple[Made, str | None]:
-    numbers = _floats(values).copy()
+    numbers = floats(values).copy()
     infinite = np.isinf(numbers)
     if not infinite.any():
         return [("", numbers)], None
@@ -124,20 +126,20 @@ def _numbers_rows(values: pa.Array) -> bool:
     return bool(high - low + 1 == len(values) and pc.count_distinct(values).as_py() == len(values))
 
 
-def _times(values: pa.Array) -> Made:
+def times(values: pa.Array) -> Made:
     """Days since 1970 with fractions; month, weekday and hour where the type holds them."""
     kind = values.type
     if pa.types.is_duration(kind):
-        return [("", _floats(values.cast(pa.int64())))]
+        return [("", floats(values.cast(pa.int64())))]
     if pa.types.is_time(kind):
-        return [("", _floats(values.cast(pa.time64("us")).cast(pa.int64())))]
+        return [("", floats(values.cast(pa.time64("us")).cast(pa.int64())))]
     if not pa.types.is_timestamp(kind) and not pa.types.is_date(kind):
         return []
     parts: dict[str, Callable[[pa.Array], pa.Array]] = {" month": pc.month, " weekday": pc.day_of_week}
     if pa.types.is_timestamp(kind):
         parts[" hour"] = pc.hour
-    days = _floats(values.cast(pa.timestamp("us")).cast(pa.int64())) / 86_400e6
-    return [("", days), *((suffix, _floats(part(values))) for suffix, part in parts.items())]
+    days = floats(values.cast(pa.timestamp("us")).cast(pa.int64())) / 86_400e6
+    return [("", days), *((suffix, floats(part(values))) for suffix, part in parts.items())]
 
 
 def _categories(name: str, values: pa.Array) -> tuple[Made, str | None]:

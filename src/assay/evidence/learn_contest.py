@@ -1,0 +1,124 @@
+"""Which method trains best on these labels, judged by labels of which some are wrong.
+
+Each candidate is cross-validated; its held-out predictions are held against the labels as given, corrected by the
+noise matrix (`assay.kernels.noisy_accuracy`). Candidates that lie within a standard error of the best, row by row,
+count as equal, and the simplest of the equals is taken.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from assay.errors import InputError
+from assay.evidence.learn_methods import make
+from assay.kernels.noisy_accuracy import Floats, corrected, mean_and_error
+from assay.labels import Hard, Soft
+from assay.training.folds import assign_folds
+
+FOLDS = 3
+ROWS = 6000  # the most rows that methods are compared on
+FEWEST = 3 * FOLDS  # rows of a class below which it takes no part
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How a candidate did.
+
+    Parameters
+    ----------
+    name : as `--method` takes it.
+    accuracy, error : corrected held-out accuracy, and its standard error.
+    behind, behind_error : how far behind the best it is, row by row, and the standard error of that.
+    seconds : what it took.
+    """
+
+    name: str
+    accuracy: float
+    error: float
+    behind: float
+    behind_error: float
+    seconds: float
+
+    @property
+    def tied(self) -> bool:
+        """Whether the best is not better by more than a standard error."""
+        return self.behind <= self.behind_error
+
+
+def compare(
+    names: Sequence[str],
+    X: npt.NDArray[Any],
+    labels: Hard | Soft,
+    weights: Floats,
+    epochs: int | None = None,
+    seed: int = 0,
+    tell: Callable[[float], None] = lambda _done: None,
+) -> list[Trial]:
+    """Cross-validate methods on rows (n, d), in the order of `names`.
+
+    Parameters
+    ----------
+    names : methods, the simplest first.
+    labels : as given; beliefs are taken at their word and not corrected.
+    weights : (k, k) of `correction`, for hard labels.
+    """
+    given = _codes(labels)
+    rows = _rows(given, labels.present, seed)
+    fold = assign_folds(given[rows], FOLDS, random_state=seed)
+    scores: dict[str, Floats] = {}
+    seconds = {}
+    for at, name in enumerate(names):
+        start = time.perf_counter()
+        scores[name] = np.empty(len(rows))
+        for held in range(FOLDS):
+            train, judged = rows[fold != held], rows[fold == held]
+            said = fitted(name, X[train], labels.take(train), epochs, seed).predict_proba(X[judged]).argmax(axis=1)
+            right = labels.p[judged, said] if isinstance(labels, Soft) else corrected(said, given[judged], weights)
+            scores[name][fold == held] = right
+            tell((at * FOLDS + held + 1) / (len(names) * FOLDS))
+        seconds[name] = time.perf_counter() - start
+    best = max(names, key=lambda name: scores[name].mean())
+    trials = []
+    for name in names:
+        mean, error = mean_and_error(scores[name])
+        behind, behind_error = mean_and_error(scores[best] - scores[name])
+        trials.append(Trial(name, mean, error, behind, behind_error, seconds[name]))
+    return trials
+
+
+def chosen(trials: Sequence[Trial]) -> Trial:
+    """The first that is not beaten by more than a standard error."""
+    return next(trial for trial in trials if trial.tied)
+
+
+def fitted(name: str, X: npt.NDArray[Any], labels: Hard | Soft, epochs: int | None, seed: int) -> Any:
+    """A method of that name trained on rows and labels."""
+    estimator = make(name, random_state=seed)
+    if epochs is not None:
+        estimator.set_params(recipe=replace(estimator.default_recipe, epochs=epochs))
+    return estimator.fit(X, labels)
+
+
+def _codes(labels: Hard | Soft) -> npt.NDArray[np.int64]:
+    found = labels.y if isinstance(labels, Hard) else labels.p.argmax(axis=1)
+    return np.asarray(found, dtype=np.int64)
+
+
+def _rows(given: npt.NDArray[np.int64], present: npt.NDArray[np.bool_], seed: int) -> npt.NDArray[np.int64]:
+    """Labelled rows of classes large enough, at most `ROWS` of them, in equal shares of each class."""
+    counts = np.bincount(given[present])
+    rows = np.flatnonzero(present & (counts[given] >= FEWEST))
+    if len(np.unique(given[rows])) < 2:
+        raise InputError(
+            f"Methods are compared on classes of at least {FEWEST} rows, and there are not two of them: name one with "
+            "--method, such as cross_entropy."
+        )
+    if len(rows) > ROWS:
+        rows = rows[assign_folds(given[rows], -(-len(rows) // ROWS), random_state=seed) == 0]
+    return np.asarray(rows, dtype=np.int64)
