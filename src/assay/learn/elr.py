@@ -15,8 +15,8 @@ and strength (lambda) and momentum (beta). The loss is normally negative and kee
 ELR+ trains two networks: each takes its beliefs from the average of the other's weights, and learns from mixed-up rows.
 
 When to use: a good share of labels is wrong, and there is no clean set. The strength must grow with the number of
-classes (3 for 10, 7 for 100) and be small (1) where wrong labels are systematic. When not: more wrong than right labels
-in some class (the early belief is then wrong, and locked in), or labels that are nearly all right, where it only costs.
+classes (3 for 10, 7 for 100); the paper takes 1, with momentum 0.9, where wrong labels are systematic. When not: more
+wrong than right labels in some class: the early belief is then wrong, and locked in.
 
 Departures: both networks of ELR+ see one order of rows and one set of labels (in the reference code each draws its own
 noise, and trains on rows that validate the other); their averages begin as plain means of the weights rather than from
@@ -50,7 +50,7 @@ METHOD = {
     "arxiv": "2007.00151",
     "accepts": ["hard", "soft", "votes"],
     "gives": ["classifier", "suspects", "suggested labels"],
-    "command": "from assay.learn.elr import ELRClassifier",
+    "command": "assay learn TABLE --label COL --method elr",
     "claim": "On digits with 40 % symmetric noise the last epoch is at least 15 points more accurate than that of "
     "cross-entropy, and at most half as many wrong labels are memorised.",
     "status": "stable",
