@@ -286,3 +286,30 @@ def test_a_person_of_another_name_sees_what_is_theirs(anna: Reviewer, results: P
         anna.until("!document.getElementById('row').hidden")
         other = anna.decide("2")
         assert {(one["reviewer"], int(one["row"])) for one in decisions(anna)} == {("Anna", row), ("Carla", other)}
+
+
+def test_two_tabs_never_send_in_each_others_name(anna: Reviewer, results: Path) -> None:
+    """Tabs share one session: what Anna decides after Ben signed in in another tab waits for her."""
+    with Server(results, "--double", "0") as server:
+        anna.look()
+        anna.sit_down(server.link, "Anna")
+        mine = anna.decide("1")
+        anna.saved()
+        browser = anna.browser
+        first = browser.current_window_handle
+        browser.switch_to.new_window("tab")
+        anna.sit_down(server.link, "Anna")
+        anna.js("document.getElementById('saved').click(); document.getElementById('change-who').click()")
+        anna.press("Ben\n")
+        anna.until("document.getElementById('who').textContent.includes('Ben')")
+        browser.switch_to.window(first)
+        anna.press("1")
+        anna.until("document.getElementById('who').textContent.includes('Ben')")
+        assert anna.fetched("/api/history") == [], "Ben has decided nothing"
+        anna.js("document.getElementById('saved').click(); document.getElementById('change-who').click()")
+        anna.press("Anna\n")
+        found = [(one["reviewer"], int(one["row"])) for one in decisions(anna)]
+        assert found[0] == ("Anna", mine)
+        assert [name for name, _ in found] == ["Anna", "Anna"]
+        browser.close()
+        browser.switch_to.window(browser.window_handles[0])

@@ -11,20 +11,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.audit.error_rate import ErrorRate, ErrorRateEstimate
 from assay.kernels.audit_draw import AuditOrder
 from assay.kernels.intervals import wilson
 from assay.review.board import Board, Outcome
+
+if TYPE_CHECKING:
+    from assay.audit.error_rate import ErrorRateEstimate
 
 CONFIDENCE = 0.95
 
 
 def rate_of(order: AuditOrder, judged: Mapping[int, bool], undecided: Collection[int]) -> ErrorRateEstimate:
     """The error rate by the rows judged so far, row to whether it is wrong; bounds hold at every look."""
+    from assay.audit.error_rate import ErrorRate  # brings scikit-learn, for which the first row need not wait
+
     rows = np.fromiter(judged, dtype=np.int64, count=len(judged))
     wrong = np.fromiter(judged.values(), dtype=bool, count=len(judged))
     strata, known, _ = order.counts(rows, wrong, np.fromiter(undecided, dtype=np.int64, count=len(undecided)))
@@ -42,6 +46,8 @@ def stop(
     if left == 0:
         rest = f", and {undecided} of them are undecided" if undecided else ""
         return {"reached": True, "sentence": f"All rows have been looked at{rest}.", "more_reviews": 0}
+    from assay.audit.error_rate import ErrorRate
+
     sign = ErrorRate(CONFIDENCE).stop_sign(now, target)
     sentence = sign.sentence
     if sign.reached:

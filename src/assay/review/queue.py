@@ -173,9 +173,9 @@ class Queue:
 
     def progress(self) -> dict[str, Any]:
         """How far the review is; see `assay.review.progress`. Plain numbers and text, ready for JSON."""
+        self._catch_up()
         with self._lock:
-            now = counted(self._board) | self._ranker.measured
-            rows = self._ranker.n_rows
+            rows, now = self._ranker.n_rows, counted(self._board) | self._ranker.measured
             return now | {"rows": rows, "left": rows - self._board.n_begun, "version": self._version}
 
     def upcoming(self, offset: int = 0, limit: int = 50) -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from assay.audit.error_probability import ErrorProbability
 from assay.kernels.calibration import nll
 
 if TYPE_CHECKING:
@@ -35,6 +34,8 @@ class Teacher:
     """
 
     def __init__(self, project: Project) -> None:
+        from assay.audit.error_probability import ErrorProbability  # brings scikit-learn; the first row need not wait
+
         if project.verb == "audit" and project.pred_probs is not None:
             probs: npt.ArrayLike = np.asarray(project.pred_probs)
         else:

@@ -39,13 +39,20 @@ async function once(path, body) {
   throw new Refused(sentence, answer.status);
 }
 
-/** Ask the server; after a restart the session is taken up again, under the same name. */
+/** Ask the server; after a restart the session is taken up again, under the same name.
+ *
+ * Tabs share the session: what one reviewer decided is never sent in the name of another who signed in since. */
 export async function call(path, body) {
   try {
     return await once(path, body);
   } catch (error) {
     if (!(error instanceof Refused && error.status === 403) || path === "/api/session") throw error;
+    const name = session.reviewer;
     await resume();
+    if (name && session.reviewer !== name) {
+      window.dispatchEvent(new Event("reviewer"));
+      throw new Away("Somebody else has signed in in this browser.");
+    }
     return once(path, body);
   }
 }

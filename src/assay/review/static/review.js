@@ -173,6 +173,7 @@ function wire() {
   outbox.addEventListener("change", showSaved);
   outbox.addEventListener("delivered", () => refreshLists(desk.task?.row ?? null));
   window.addEventListener("online", () => { outbox.hurry(); desk.fill(); });
+  window.addEventListener("reviewer", () => { desk.clear(); begin(); });
   window.addEventListener("beforeunload", (event) => { if (outbox.unsent()) event.preventDefault(); });
   setInterval(() => { if (!document.hidden && session.reviewer) call("/api/progress").then(showProgress, () => {}); }, 10_000);
   prepareChooser();
