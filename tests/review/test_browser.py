@@ -305,7 +305,7 @@ def test_two_tabs_never_send_in_each_others_name(anna: Reviewer, results: Path) 
         browser.switch_to.window(first)
         anna.press("1")
         anna.until("document.getElementById('who').textContent.includes('Ben')")
-        assert anna.fetched("/api/history") == [], "Ben has decided nothing"
+        assert anna.fetched("/api/history") == "[]", "Ben has decided nothing"
         anna.js("document.getElementById('saved').click(); document.getElementById('change-who').click()")
         anna.press("Anna\n")
         found = [(one["reviewer"], int(one["row"])) for one in decisions(anna)]
