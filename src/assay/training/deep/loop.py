@@ -3,7 +3,7 @@
     run = fit(ELR(), lambda: mlp((64,), 10), Data(X, y, 10), Recipe(epochs=60), validation=Data(X_val, y_val, 10))
     run.use("best").logits(X_test)
 
-The same script under `accelerate launch` or `torchrun` trains in several processes; `batch_size` then counts the rows
+The same script under `torchrun` or `accelerate launch` trains in several processes; `batch_size` then counts the rows
 of all of them, and the result is that of one process up to rounding (dropout and batch normalisation see only their own
 part). With `checkpoint=path`, calling `fit` again after a kill goes on from there, on the CPU to the very bits; calling
 it after the end returns the finished run.

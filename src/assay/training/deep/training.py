@@ -20,7 +20,7 @@ from assay.training.deep import nn, torch
 from assay.training.deep.averaging import WeightAverage
 from assay.training.deep.batches import Data
 from assay.training.deep.objective import Objective
-from assay.training.deep.processes import average_gradients, average_statistics, same_everywhere
+from assay.training.deep.processes import average, average_gradients, average_statistics, same_everywhere
 from assay.training.deep.recipe import Recipe
 from assay.training.deep.run import Predict, Run, State, judged, predict, snapshot
 from assay.training.deep.stream import Stream
@@ -97,6 +97,7 @@ class Training:
     def end_epoch(self, on_epoch: Callable[[int, Predict], dict[str, float] | None] | None) -> None:
         """Validate, write the history, decide whether to stop."""
         epoch = self.done // self.stream.per_epoch - 1
+        average([self.total])
         mean_loss = float(self.total) / self.stream.per_epoch
         if not math.isfinite(mean_loss):
             raise InputError(
