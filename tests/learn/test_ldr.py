@@ -1,5 +1,6 @@
 """LDR losses against an adversary found by brute force, at their ends, in their state, and the claim."""
 
+import csv
 import itertools
 import math
 from dataclasses import replace
@@ -9,6 +10,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.metrics import roc_auc_score
 from torch.nn import functional
 
 from assay.errors import InputError
@@ -270,3 +274,24 @@ def test_claim():
         assert gain["low"] > 0.10
         kept = interval([a.memorised / b.memorised for a, b in zip(outcomes, plain, strict=True)])
         assert kept["high"] < 0.5
+
+
+@pytest.mark.claim
+def test_claim_of_temperatures(shared_data):
+    """With many classes temperatures adapt: those of wrong labels stay warmer, and so tell them from right ones."""
+    rows = list(csv.DictReader(shared_data("banking77/train.csv").open(encoding="utf-8", newline="")))
+    rows = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))[:3000]]
+    truth = np.unique([row["category"] for row in rows], return_inverse=True)[1]
+    terms = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), min_df=2).fit_transform(row["text"] for row in rows)
+    inputs = torch.from_numpy(TruncatedSVD(128, random_state=0).fit_transform(terms)).float()
+    inputs = inputs / inputs.std(0)
+    apart, auc = [], []
+    for seed in range(5):
+        noisy = symmetric(truth, 77, 0.4, seed=seed)
+        objective, recipe = ALDR(3.0), Recipe(epochs=30, lr=0.05, weight_decay=5e-4, seed=seed)
+        fit(objective, lambda: mlp((128,), 77, hidden=(128,)), Data(inputs, noisy.labels, 77), recipe)
+        temperature = objective.row_temperature.numpy()
+        apart.append(temperature[noisy.wrong].mean() - temperature[~noisy.wrong].mean())
+        auc.append(roc_auc_score(noisy.wrong, temperature))
+    assert interval(apart)["low"] > 0
+    assert interval(auc)["low"] > 0.8
