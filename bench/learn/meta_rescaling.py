@@ -22,7 +22,7 @@ from assay.training.deep.protocol import METRICS, Case, interval, make_case, mea
 from assay.training.deep.recipe import Recipe
 from assay.training.deep.targets import cross_entropy
 from assay.training.deep.virtual import virtual_step
-from assay.training.noise import symmetric
+from assay.training.noise import pair, symmetric
 from bench.data import RESULTS
 
 COMMAND = "python -m bench.learn.meta_rescaling"
@@ -48,33 +48,32 @@ def variants(recipe: Recipe) -> Methods:
         "without the outer part": (partial(ours, path="meta"), recipe),
         "outer part alone": (partial(ours, path="outer"), recipe),
         "one pass": (partial(ours, passes=1), recipe),
-        "one rescaler for all classes": (partial(ours, per_class=False), recipe),
+        "a rescaler for each class": (partial(ours, per_class=True), recipe),
         "loss and agreement as features": (partial(ours, features="loss"), recipe),
         "binary weights": (partial(ours, binary=True), recipe),
         "weights normalised": (partial(ours, normalise=True), recipe),
-        "outer part alone, one rescaler, normalised": (
-            partial(ours, path="outer", per_class=False, normalise=True),
-            recipe,
-        ),
         "steps by signs": (partial(ours, path="signs", inner_lr=0.001), Recipe(epochs=30, lr=0.001, momentum=0.0)),
     }
 
 
 def settings() -> Iterator[tuple[str, Callable[[], Any], Callable[[int], Case], Methods]]:
-    def dealt(truth: Any, k: int, rate: float) -> Callable[[int], Case]:
+    def dealt(truth: Any, k: int, rate: float, noise: Any = symmetric) -> Callable[[int], Case]:
         def case(seed: int) -> Case:
-            return make_case(X / 16, truth, k, lambda y: symmetric(y, k, rate, seed=seed).labels, test=0.4, seed=seed)
+            return make_case(X / 16, truth, k, lambda y: noise(y, k, rate, seed=seed).labels, test=0.4, seed=seed)
 
         return case
 
     ten, two = partial(mlp, (64,), 10), partial(mlp, (64,), 2, hidden=(64,), norm=False)
     high = (Y >= 5).astype(int)
-    few = (PLAIN, "cross-entropy, half the learning rate", "meta rescaling", "outer part alone", "weights normalised")
-    card = (*few, "without the outer part")
+    few = (PLAIN, "meta rescaling", "outer part alone", "a rescaler for each class")
+
+    def chosen(recipe: Recipe, *names: str) -> Methods:
+        return {name: variants(recipe)[name] for name in names}
+
     yield "digits, 30 % of the labels wrong", ten, dealt(Y, 10, 0.3), variants(TEN)
-    yield "digits, no label wrong", ten, dealt(Y, 10, 0.0), {name: variants(TEN)[name] for name in few}
-    yield "digits from 5 on, 30 % wrong", two, dealt(high, 2, 0.3), {name: variants(TWO)[name] for name in card}
-    yield "digits from 5 on, no label wrong", two, dealt(high, 2, 0.0), {name: variants(TWO)[name] for name in few}
+    yield "digits, 30 % taken for the next class", ten, dealt(Y, 10, 0.3, pair), chosen(TEN, *few)
+    yield "digits, no label wrong", ten, dealt(Y, 10, 0.0), chosen(TEN, *few, "weights normalised")
+    yield "digits from 5 on, 30 % wrong", two, dealt(high, 2, 0.3), chosen(TWO, *few, "without the outer part")
 
 
 def accuracy(seeds: range) -> Iterator[ResultRow]:

@@ -24,12 +24,12 @@ DATA = Data(X[:300] / 16, Y[:300], 10)
 CROSS_ENTROPY = torch.nn.functional.cross_entropy
 
 
-def made(path="both", hidden=(7,), dropout=0.0, **options):
+def made(path="both", hidden=(7,), dropout=0.0, per_class=True, **options):
     """An objective, a network and a batch of 12 rows of 3 classes that can draw another, all in double precision."""
     torch.manual_seed(0)
     x, y = torch.randn(40, 5, dtype=torch.float64), torch.randint(3, (40,))
     model = mlp((5,), 3, hidden=hidden, dropout=dropout).double()
-    objective = MetaRescaling(path, 0.3, **options)
+    objective = MetaRescaling(path, 0.3, per_class=per_class, **options)
     objective.begin(40, 3)
     other = torch.arange(20, 32)
 
@@ -208,7 +208,7 @@ def test_state_is_saved_and_resumed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [{"features": "loss"}, {"binary": True}, {"per_class": False}, {"path": "signs"}, {"passes": 1}]
+    "options", [{"features": "loss"}, {"binary": True}, {"per_class": True}, {"path": "signs"}, {"passes": 1}]
 )
 def test_variants_train(options):
     recipe = Recipe(epochs=2, lr=0.001 if options.get("path") == "signs" else 0.02)

@@ -24,8 +24,9 @@ Departures. (1) The second-order graph is never built: with one step of gradient
 which one forward-mode pass gives for all rows, exactly, and with the memory of plain training.
 (2) The network moves by the recipe's optimizer, with all its state; in the reference code Adam begins anew at every
 step, which is descent by signs and makes the meta part vanish; path "signs" is that. (3) Path "outer" takes the batch
-of the step itself for j, at theta. (4) The memory holds a fixed number of rows a class, not a batch size. (5) Networks
-without dropout get it on their inputs, in the extra passes alone, as the reference code does to TF-IDF.
+of the step itself for j, at theta. (4) The memory holds a fixed number of rows, not a batch size. (5) Networks without
+dropout get it on their inputs, in the extra passes alone, as the reference code does to TF-IDF. (6) One rescaler serves
+all classes: with one for each, as in the paper, some class's can settle upside down and the class is not learned.
 """
 
 from __future__ import annotations
@@ -63,7 +64,6 @@ METHOD = {
 }
 
 KEEP = 0.9  # how slowly the running means of the weights change
-
 Path = Literal["both", "meta", "outer", "signs"]
 
 
@@ -71,7 +71,7 @@ class Rescaler(nn.Module):  # type: ignore[misc]
     """One perceptron a group, all evaluated at once; what it normalises it normalises over the batch.
 
     Linear - normalise - ReLU - Linear - normalise - softmax over two outputs, of which the second is the weight.
-    Without the last normalisation, weights of zero would cost least. Biases are left out: normalising removes them.
+    Without the last normalisation weights of zero would cost least. It also removes biases, so there are none.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class MetaRescaling(Objective):
     passes : forward passes under dropout, the one with a gradient included.
     dropout : share of inputs dropped in the extra passes where the network itself has no dropout.
     per_class : a rescaler and statistics for each class, or one for all.
-    memory : rows of each class that the statistics are over; the paper's is its batch size.
+    memory : rows that the statistics are over, of each class where these are apart; the paper's is its batch size.
     features : "all" nineteen, or the "loss" and the agreement alone.
     normalise : divide the weights by their mean over the batch, so that the learning rate stays.
     binary : use weights of 0 or 1, by a threshold of a half that gradients pass (unstable in the paper).
@@ -126,7 +126,7 @@ class MetaRescaling(Objective):
         inner_lr: float = 0.02,
         passes: int = 3,
         dropout: float = 0.1,
-        per_class: bool = True,
+        per_class: bool = False,
         memory: int = 32,
         features: Literal["all", "loss"] = "all",
         normalise: bool = False,
@@ -280,7 +280,7 @@ class MetaRescalingClassifier(NetworkClassifier):
         path: Path = "both",
         inner_lr: float = 0.02,
         passes: int = 3,
-        per_class: bool = True,
+        per_class: bool = False,
         normalise: bool = False,
         backbone: Backbone | None = None,
         recipe: Recipe | None = None,
