@@ -40,7 +40,7 @@ def test_each_learns_from_what_the_other_finds_easy():
     found = objective(batch, models)
     found.backward()
     losses = [cross_entropy(model(batch.inputs), batch.targets) for model in models]
-    easy = [sorted(range(7), key=lambda i, one=one: float(one[i].detach()))[:3] for one in losses]  # 3.5 is rounded down
+    easy = [sorted(range(7), key=lambda i, one=one: float(one[i].detach()))[:3] for one in losses]  # of 3.5
     assert easy[0] != easy[1]
     assert float(found) == pytest.approx(float(losses[0][easy[1]].mean() + losses[1][easy[0]].mean()), rel=1e-6)
     for k, model in enumerate(models):
