@@ -18,8 +18,7 @@ from assay.training.noise import symmetric
 
 QUICK = Recipe(epochs=4, lr=0.1)
 
-# scikit-learn lists the same failure for its own classifiers that train on batches: rows that are repeated come in
-# other batches, and are other rows to what is remembered of each.
+# Rows that are repeated come in other batches, and are other rows to what is remembered of each.
 STOCHASTIC = {"check_sample_weight_equivalence_on_dense_data": "batches of repeated rows are other batches"}
 
 
