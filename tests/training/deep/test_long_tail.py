@@ -160,6 +160,8 @@ def test_bad_arguments():
             LongTail(**arguments)
     with pytest.raises(InputError, match="How many rows"):
         LongTail().begin(5, 3)
+    with pytest.raises(InputError, match="it has none"):
+        LongTail("ldam", counts=COUNTS).begin(5, 3, model=torch.nn.Linear(2, 3))
     with pytest.raises(InputError, match="one count a class"):
         LongTail(counts=[1.0]).begin(5, 3)
     with pytest.raises(InputError, match="square"):

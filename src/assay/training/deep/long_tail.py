@@ -89,6 +89,8 @@ class LongTail(Objective):
         self.keep("counts", counts)
         self.keep("weights_now", self._weights_of(0.0))
         if model is not None and self.kind == "ldam" and not isinstance(model.head, CosineHead):
+            if not isinstance(getattr(model, "head", None), nn.Linear):
+                raise InputError("LDAM replaces the network's linear `head`, and it has none: see backbones.Network.")
             model.head = CosineHead(model.head.in_features, n_classes).to(model.head.weight.device)
         if model is not None and data is not None and self.pretext is not None:
             pretrain(model, data.inputs, self.recipe or Recipe(), self.pretext)
