@@ -18,8 +18,8 @@ Both go with any loss and any way to balance classes, here those of `assay.train
 When to use: the rare classes matter, and you hold unlabelled rows of the same kind. When not: the unlabelled rows are
 of another kind (below about 60 % relevant rows it hurts), or even more unequal than the labelled ones.
 
-Departures: the last epoch is taken, not the best on the test set; pretraining takes the unlabelled rows too, where there
-are any.
+Departures: the last epoch is taken, not the best on the test set; pretraining takes the unlabelled rows too, where
+there are any.
 """
 
 from __future__ import annotations
