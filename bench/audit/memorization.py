@@ -245,7 +245,7 @@ def theory(_full: bool, _seeds: range, made: Made) -> Iterator[ResultRow]:
         yield made(case, "price of not fitting them", value * share * len(prior))
 
 
-PARTS = {"counting": counting, "rare": rare_or_wrong, "forgetting": forgetting, "digits": digits, "theory": theory}
+PARTS = {"rare": rare_or_wrong, "forgetting": forgetting, "digits": digits, "theory": theory, "counting": counting}
 
 
 def main() -> None:
