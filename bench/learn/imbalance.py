@@ -190,7 +190,7 @@ def relevances(seeds: range) -> Iterator[ResultRow]:
         found = []
         for seed in seeds:
             split = deal(data, seed, relevant=share, foreign=strangers)
-            found.append(relevance(*(rows.reshape(len(rows), -1) for rows in (split.x, split.others))))
+            found.append(relevance(split.x.reshape(len(split.x), -1), split.others.reshape(len(split.others), -1)))
         told = interval(found)
         yield ResultRow(
             f"digits, {share:.0%} of the unlabelled rows are digits, {len(seeds)} seeds",
