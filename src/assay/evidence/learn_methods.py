@@ -1,8 +1,8 @@
 """The methods that `assay learn` can train, by name.
 
-A method of the learn stage is reachable when its `METHOD` literal says so (`assay learn TABLE ... --method NAME`);
-its estimator is the first classifier of its file. `VARIANTS` names what a file holds beside its main method. Nothing
-is imported until an estimator is made, so that `assay learn --help` needs no torch.
+Every method of the learn stage whose `METHOD` literal says that it gives a classifier is found by its name; its
+estimator is the first classifier of its file. `VARIANTS` names what a file holds beside. Nothing is imported until an
+estimator is made, so that `assay learn --help` needs no torch.
 """
 
 from __future__ import annotations
@@ -30,16 +30,18 @@ VARIANTS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "elr_plus": ("Early-learning regularization of two networks", "elr", "ELRPlusClassifier", {}),
 }
 """Name to title, file, class and arguments."""
+LEFT_OUT = {"robust_losses", "erase"}
+"""A file whose methods are all variants; and ERASE, which labels the nodes of its own graph and keeps no network for
+others."""
 SIMPLEST_FIRST = (
     "cross_entropy",
     "gce",
     "prune_and_retrain",
-    "elr",
     "ldr",
-    "meta_rescaling",
-    "nested_coteaching",
+    "elr",
+    "co_teaching",
 )
-"""What `auto` compares, as far as it exists; of equals the first is taken."""
+"""What `auto` compares; of equals the first is taken. Meta rescaling costs as much as all of these, and is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,8 @@ def trainables() -> dict[str, Trainable]:
     """Every method by name, those of the literals first."""
     found = {}
     for method in methods():
-        words = method.command.split()
-        if words[:2] == ["assay", "learn"] and "--method" in words:
-            name = words[words.index("--method") + 1]
-            found[name] = Trainable(name, method.title, method.name, None, {})
+        if method.stage == "learn" and "classifier" in method.gives and method.name not in LEFT_OUT:
+            found[method.name] = Trainable(method.name, method.title, method.name, None, {})
     for name, (title, module, estimator, arguments) in VARIANTS.items():
         found[name] = Trainable(name, title, module, estimator, arguments)
     return found

@@ -108,7 +108,7 @@ def save_model(model: Model, folder: Path) -> None:
         "label": model.label,
         "id": model.id,
         "n_features": int(fitted.n_features_in_),
-        "n_rows": int(fitted.objective_.n_rows),
+        "counts": [int((fitted.evidence()["given"] == name).sum()) for name in fitted.classes_],
         "n_networks": int(fitted.objective_.n_models),
     }
     scale = {"mean": torch.from_numpy(fitted.mean_), "scale": torch.from_numpy(fitted.scale_)}
@@ -123,6 +123,7 @@ def load_model(folder: Path) -> Model:
     require("torch", "deep", "Predicting")
     from assay.training.deep import nn, torch
     from assay.training.deep.backbones import mlp
+    from assay.training.deep.batches import Data
     from assay.training.deep.recipe import Recipe
     from assay.training.deep.run import restore
 
@@ -138,7 +139,10 @@ def load_model(folder: Path) -> Model:
         networks = [mlp((told["n_features"],), k) for _ in range(told["n_networks"])]
         network = networks[0] if len(networks) == 1 else nn.ModuleList(networks)
         objective = fitted.make_objective()
-        objective.begin(told["n_rows"], k, None, network)
+        # Some objectives shape the network by the sizes of the classes; no row itself is needed to predict.
+        given = torch.arange(k).repeat_interleave(torch.tensor(told["counts"]))
+        rows = Data(torch.zeros(1, told["n_features"]).expand(len(given), -1), given, k)
+        objective.begin(len(given), k, rows, network)
         restore(network, objective, {"model": kept["model"], "objective": kept["objective"]})
     except (KeyError, TypeError, ValueError, RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
         if isinstance(error, InputError):
