@@ -6,6 +6,8 @@ has square pixels.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -62,7 +64,7 @@ def overlay(picture: npt.NDArray[np.floating], silhouette: npt.NDArray[np.floati
     return np.asarray(colour)
 
 
-def _square(flat: Floats, axis: int, spacing: tuple[float, float, float], order: int) -> Floats:
+def _square(flat: Floats, axis: int, spacing: tuple[float, float, float], order: Literal[0, 1]) -> Floats:
     kept = [float(step) for at, step in enumerate(spacing) if at != axis % 3]
     if not all(np.isfinite(step) and step > 0 for step in kept):
         raise InputError(f"The spacing of voxels must be three lengths above 0, got {spacing}.")
