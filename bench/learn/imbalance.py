@@ -5,6 +5,7 @@ import gzip
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from assay.evidence.results import ResultRow, versions_of, write_results
 from assay.labels import Hard, Space
 from assay.learn.imbalance import ImbalanceClassifier, relevance
 from assay.training.deep import torch
-from assay.training.deep.backbones import mlp
+from assay.training.deep.backbones import mlp, small_cnn
 from assay.training.deep.class_counts import long_tail
+from assay.training.deep.estimator import Backbone
 from assay.training.deep.protocol import interval
 from assay.training.deep.recipe import Recipe
 from bench.data import RESULTS
@@ -96,7 +98,9 @@ def deal(
     return Split(x[labelled], y[labelled], unknown, x[held], y[held], order[-N_TAIL:])
 
 
-def fitted(split: Split, seed: int, unlabelled: bool = False, **arguments: Any) -> tuple[float, float]:
+def fitted(
+    split: Split, seed: int, unlabelled: bool = False, backbone: Backbone = mlp, **arguments: Any
+) -> tuple[float, float]:
     """Balanced accuracy, and that of the rarest classes."""
     x = np.concatenate([split.x, split.others]) if unlabelled else split.x
     labelled = np.arange(len(x)) < len(split.x)
@@ -105,7 +109,7 @@ def fitted(split: Split, seed: int, unlabelled: bool = False, **arguments: Any) 
     recipe = Recipe(epochs=epochs, lr=0.05, weight_decay=5e-4, schedule="step", milestones=(round(0.9 * epochs),))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # strangers among the rows are the point here
-        model = ImbalanceClassifier(recipe=recipe, backbone=mlp, random_state=seed, **arguments).fit(x, labels)
+        model = ImbalanceClassifier(recipe=recipe, backbone=backbone, random_state=seed, **arguments).fit(x, labels)
     right = model.predict(split.x_test) == split.y_test.astype(str)
     recalled = np.array([right[split.y_test == c].mean() for c in range(10)])
     return float(recalled.mean()), float(recalled[split.tail].mean())
@@ -152,6 +156,15 @@ def on_fashion(seed: int) -> Iterator[tuple[str, str, tuple[float, float]]]:
         "cross-entropy",
         fitted(split, seed, True, **alone),
     )
+
+
+def convolutional(seed: int) -> Iterator[tuple[str, str, tuple[float, float]]]:
+    """Whether rotation helps a small convolutional network."""
+    split, backbone = deal(fashion(14, 10_000), seed), partial(small_cnn, width=8)
+    for name in ("cross-entropy", "LDAM, weights deferred"):
+        base = {"backbone": backbone, **BASES[name]}
+        yield name, "cross-entropy", fitted(split, seed, **base)
+        yield f"{name} after rotation", name, fitted(split, seed, pretext="rotation", **base)
 
 
 def measured(name: str, run: Callable[[int], Iterable[Any]], seeds: range) -> Iterator[ResultRow]:
@@ -214,7 +227,11 @@ def main() -> None:
     parts = [measured("digits", on_digits, range(2 if small else 10))]
     if FASHION.exists():
         parts.append(relevances(range(2 if small else 10)))
-        parts += [] if small else [measured("Fashion-MNIST, 14 x 14 pixels", on_fashion, range(5))]
+        if not small:
+            parts.append(measured("Fashion-MNIST, 14 x 14 pixels", on_fashion, range(5)))
+            parts.append(
+                measured("Fashion-MNIST, 14 x 14 pixels, small convolutional network", convolutional, range(5))
+            )
     for part in parts:
         made += [show(row) for row in part]
         write_results(file, made)

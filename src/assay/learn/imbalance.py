@@ -1,7 +1,7 @@
 """Training on classes of very unequal size, where rare classes count as much as common ones.
 
 Labels have a price that depends on the class: where a class has two rows, what is known of it is nearly all in its
-labels. Two things need no labels and help every other remedy: rows without a label (*self-training*: a first network
+labels. Two things need no labels and go with any other remedy: rows without a label (*self-training*: a first network
 labels them, a second one learns from all), and the inputs themselves (*pretraining*: a puzzle that they pose alone).
 
 Paper: Yang, Xu, "Rethinking the Value of Labels for Improving Class-Imbalanced Learning", NeurIPS 2020,
@@ -16,7 +16,7 @@ Gaussians whose pseudo-labels are right with probabilities p and q, the boundary
 Both go with any loss and any way to balance classes, here those of `assay.training.deep.long_tail`.
 
 When to use: the rare classes matter, and you hold unlabelled rows of the same kind. When not: the unlabelled rows are
-of another kind (below about 60 % relevant rows it hurts), or even more unequal than the labelled ones.
+of another kind (below about 60 % relevant rows it hurts), or as unequal as the labelled ones. Pretraining was not seen to help small networks on few rows.
 
 Departures: the last epoch is taken, not the best on the test set; pretraining takes the unlabelled rows too, where
 there are any.
