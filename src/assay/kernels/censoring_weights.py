@@ -1,0 +1,169 @@
+"""Weights that undo censoring, how far to trust them, and the law of censoring that they come from.
+
+    w_i = delta_i / max(G(T_i- | X_i), floor)
+
+with G of `assay.kernels.censoring`: Kaplan-Meier's, or Beran's with each row left out of its own curve. Legend of
+shapes: n rows, m other rows, d features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from assay.errors import InputError
+from assay.kernels.censoring import Timeline, bandwidth_scores, beran, own_marginal, timeline
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+class CensoringLaw:
+    """P(C >= t | x), estimated from censored rows.
+
+    Parameters
+    ----------
+    time, event : (n,) times, and whether the label is known.
+    points : (n, d) what censoring may depend on; None for one law for all (Kaplan-Meier).
+    bandwidth : of Beran's kernel, in standard deviations; None to choose one by likelihood.
+    """
+
+    def __init__(
+        self,
+        time: npt.ArrayLike,
+        event: npt.ArrayLike,
+        points: npt.ArrayLike | None = None,
+        bandwidth: float | None = None,
+    ) -> None:
+        self.line: Timeline = timeline(time, event)
+        self._points: Floats | None = None
+        if points is None or not self.line.censored.any():  # without censoring every law is one
+            return
+        raw = np.asarray(points, dtype=np.float64)
+        if raw.ndim != 2 or len(raw) != len(self.line.order) or not np.isfinite(raw).all():
+            raise InputError(
+                f"Beran's law needs finite features of {len(self.line.order)} rows, (n, d); got {raw.shape}."
+            )
+        self._center, scale = raw.mean(0), raw.std(0)
+        self._scale = np.where(scale > 1e-12 * np.abs(self._center), scale, np.inf)  # constant columns drop out
+        standard = self._standard(raw)[self.line.order]
+        if bandwidth is None:
+            n, d = raw.shape
+            grid = n ** (-1 / (d + 4)) * 2.0 ** np.arange(-1, 5)
+            bandwidth = float(grid[np.argmax(bandwidth_scores(self.line, standard, grid))])
+        if not bandwidth > 0:
+            raise InputError(f"bandwidth is {bandwidth}: expected a number above 0, or None to choose one.")
+        self.bandwidth = bandwidth
+        self._points = standard / bandwidth
+
+    def _standard(self, points: Floats) -> Floats:
+        return np.asarray((points - self._center) / self._scale)
+
+    def own(self) -> tuple[Floats, Bools]:
+        """G(T_i- | X_i) of the rows themselves, each left out of Beran's law (n,), nan for censored rows.
+
+        Also which rows had no neighbour and took the Kaplan-Meier law (n,).
+        """
+        line, n = self.line, len(self.line.order)
+        alone = np.zeros(n, dtype=np.bool_)
+        if self._points is None:
+            return own_marginal(line), alone
+        places = np.flatnonzero(~line.censored)
+        rows, g = line.order[places], np.full(n, np.nan)
+        until = line.places(line.time[places])
+        g[rows], _, alone[rows] = beran(line, self._points, self._points[places], until, places)
+        return g, alone
+
+    def at(self, time: npt.ArrayLike, points: npt.ArrayLike | None = None, after: bool = False) -> Floats:
+        """P(C >= time | x), or with `after` P(C > time | x), for other rows (m,)."""
+        places = self.line.places(time, after)
+        if self._points is None:
+            return self.line.left[places]
+        raw = np.asarray(points, dtype=np.float64)
+        if raw.shape != (len(places), len(self._center)) or not np.isfinite(raw).all():
+            raise InputError(
+                f"The law was fitted on {len(self._center)} features and is asked at {len(places)} times: expected as "
+                f"many finite rows and columns, got {raw.shape}."
+            )
+        queries = self._standard(raw) / self.bandwidth
+        return beran(self.line, self._points, queries, places)[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """Weights of rows with a known label, and how far they can be trusted.
+
+    Parameters
+    ----------
+    weights : (n,) 0 for censored rows.
+    survival : (n,) the chance G(T-|X) to have been seen, before the floor; nan for censored rows.
+    isolated : (n,) rows without a neighbour.
+    floor : the least chance that counts.
+    """
+
+    weights: Floats
+    survival: Floats
+    isolated: Bools
+    floor: float
+
+    @property
+    def effective_rows(self) -> float:
+        """How many equal weights would vary a mean as much: (sum w)^2 / sum w^2."""
+        total = float(self.weights.sum())
+        return total * total / float((self.weights**2).sum()) if total > 0 else 0.0
+
+    @property
+    def floored(self) -> Bools:
+        """Rows whose weight was cut (n,)."""
+        return np.asarray(self.survival < self.floor)
+
+    def alarms(self) -> list[str]:
+        """What stands against the assumption that every label had a chance to be seen, a sentence each.
+
+        The thresholds are ours: weights 10 % off on average, 2 % of them cut, 30 % of the known labels effective.
+        """
+        known = self.weights > 0
+        found = []
+        mean = float(self.weights.mean())
+        if not 0.9 <= mean <= 1.1:
+            found.append(
+                f"The weights average {mean:.2f} and should average 1: long labels are missing, or the law of "
+                "censoring is poor. Set tau to a time that enough rows reach, or change the bandwidth."
+            )
+        if self.floored.sum() > 0.02 * known.sum():
+            found.append(
+                f"{self.floored.sum()} of {known.sum()} known labels had a chance below {self.floor:g} to be seen; "
+                "their weights were cut, and they count too little. Set tau below them."
+            )
+        if self.effective_rows < 0.3 * known.sum():
+            found.append(
+                f"{known.sum()} known labels are worth {self.effective_rows:.0f} equal ones: a few rows decide. Raise "
+                "floor or bandwidth, or set tau."
+            )
+        if self.isolated.any():
+            found.append(f"{self.isolated.sum()} rows have no neighbour and take the Kaplan-Meier law.")
+        return found
+
+
+def own_weights(law: CensoringLaw, event: Bools, floor: float | None = None) -> Weights:
+    """Weights of the rows that the law was fitted on, each left out of Beran's curve.
+
+    `floor` None is n^{-1/2}, at most 0.05: a floor that stays keeps a bias that more rows do not remove.
+    """
+    if not event.any():
+        raise InputError("Every row is censored, so no label is known: at least some events are needed.")
+    if floor is None:
+        floor = min(0.05, len(event) ** -0.5)
+    if not 0 <= floor < 1:
+        raise InputError(f"floor is {floor}: expected a chance in 0..1, such as 0.05.")
+    survival, alone = law.own()
+    return inverse(survival, event, alone, floor)
+
+
+def inverse(survival: Floats, event: Bools, alone: Bools, floor: float) -> Weights:
+    """Weights from chances to be seen (n,), read where `event`, and which rows were `alone`."""
+    least = max(floor, np.finfo(np.float64).tiny)
+    weights = np.where(event, 1 / np.maximum(np.where(event, survival, 1.0), least), 0.0)
+    return Weights(weights, survival, alone, floor)
