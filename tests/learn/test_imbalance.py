@@ -126,14 +126,14 @@ def test_no_line_tells_spheres_apart_and_their_size_does():
 def test_without_unlabelled_rows_it_is_the_supervised_network():
     known, unknown, test, _ = deal(0)
     alone = [
-        ImbalanceClassifier(recipe=QUICK, self_training=flag).fit(X[known], Y[known]).predict_proba(X[test])
+        ImbalanceClassifier("focal", recipe=QUICK, self_training=flag).fit(X[known], Y[known]).predict_proba(X[test])
         for flag in (True, False)
     ]
     np.testing.assert_array_equal(*alone)
     rows = np.concatenate([known, unknown])
-    masked = ImbalanceClassifier(recipe=QUICK, self_training=False).fit(X[rows], labels_of(known, unknown))
+    masked = ImbalanceClassifier("focal", recipe=QUICK, self_training=False).fit(X[rows], labels_of(known, unknown))
     np.testing.assert_allclose(masked.predict_proba(X[test]), alone[0], atol=1e-6)
-    strict = ImbalanceClassifier(recipe=QUICK, threshold=1.0).fit(X[rows], labels_of(known, unknown))
+    strict = ImbalanceClassifier("focal", recipe=QUICK, threshold=1.0).fit(X[rows], labels_of(known, unknown))
     assert strict.pseudo_counts_.sum() == 0
     np.testing.assert_allclose(strict.predict_proba(X[test]), alone[0], atol=1e-5)
 

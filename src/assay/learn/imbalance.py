@@ -16,7 +16,8 @@ Gaussians whose pseudo-labels are right with probabilities p and q, the boundary
 Both go with any loss and any way to balance classes, here those of `assay.training.deep.long_tail`.
 
 When to use: the rare classes matter, and you hold unlabelled rows of the same kind. When not: the unlabelled rows are
-of another kind (below about 60 % relevant rows it hurts), or as unequal as the labelled ones. Pretraining was not seen to help small networks on few rows.
+of another kind (below about 60 % relevant rows it hurts, says the paper), or as unequal as the labelled ones.
+Pretraining was not seen to help small networks on few rows.
 
 Departures: the last epoch is taken, not the best on the test set; pretraining takes the unlabelled rows too, where
 there are any.

@@ -88,10 +88,11 @@ class LongTail(Objective):
             raise InputError(f"There are {len(counts)} counts and {n_classes} classes: give one count a class.")
         self.keep("counts", counts)
         self.keep("weights_now", self._weights_of(0.0))
-        if model is not None and self.kind == "ldam" and not isinstance(model.head, CosineHead):
-            if not isinstance(getattr(model, "head", None), nn.Linear):
+        head = getattr(model, "head", None)
+        if model is not None and self.kind == "ldam" and not isinstance(head, CosineHead):
+            if not isinstance(head, nn.Linear):
                 raise InputError("LDAM replaces the network's linear `head`, and it has none: see backbones.Network.")
-            model.head = CosineHead(model.head.in_features, n_classes).to(model.head.weight.device)
+            model.head = CosineHead(head.in_features, n_classes).to(head.weight.device)
         if model is not None and data is not None and self.pretext is not None:
             pretrain(model, data.inputs, self.recipe or Recipe(), self.pretext)
 
