@@ -26,7 +26,7 @@ which one forward-mode pass gives for all rows, exactly, and with the memory of 
 step, which is descent by signs and makes the meta part vanish; path "signs" is that. (3) Path "outer" takes the batch
 of the step itself for j, at theta. (4) The memory holds a fixed number of rows, not a batch size. (5) Networks without
 dropout get it on their inputs, in the extra passes alone, as the reference code does to TF-IDF. (6) One rescaler serves
-all classes: with one for each, as in the paper, some class's can settle upside down and the class is not learned.
+all classes: with one for each, as in the paper, nothing keeps it from giving up all rows of its class, and some do.
 """
 
 from __future__ import annotations
