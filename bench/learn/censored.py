@@ -23,7 +23,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 
 from assay.evidence.results import ResultRow, write_results
-from assay.kernels.censoring import beran, own_marginal, timeline
+from assay.kernels.censoring import Timeline, beran
 from assay.kernels.survival_scores import weighted_mean
 from assay.labels import Censored
 from assay.learn.censored import CensoredRegressor, ipcw, restricted
@@ -76,7 +76,7 @@ def best_of(call: Callable[[], Any], repeats: int) -> tuple[float, Any]:
 
 def marginal(time: Floats, event: Bools) -> Floats:
     """Kaplan-Meier's G(T-) of all rows."""
-    return own_marginal(timeline(time, event))
+    return Timeline(time, event).own()
 
 
 def blocked(time: Floats, event: Bools, points: Floats, block: int = 256) -> Floats:
@@ -248,7 +248,7 @@ def speed(n_marginal: int, n_beran: int, n_rival: int, command: str) -> list[Res
         rows.append(ResultRow(case, "Kaplan-Meier weights, median of 25", ours, "s", command, seeds=(0,), limit=limit))
     for n in (n_rival, n_beran):
         X, time, event = rng.normal(size=(n, 8)), rng.exponential(size=n), rng.random(n) < 0.5
-        line = timeline(time, event)
+        line = Timeline(time, event)
         points = X[line.order] / n ** (-1 / 12)
         at = np.flatnonzero(~line.censored)
         until = line.places(line.time[at])

@@ -10,7 +10,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 
 from assay.errors import InputError
-from assay.kernels.censoring import bandwidth_scores, beran, timeline
+from assay.kernels.censoring import Timeline, bandwidth_scores, beran
 from assay.kernels.censoring_weights import CensoringLaw
 from assay.kernels.survival_scores import brier, concordance, weighted_mean
 from assay.labels import Censored
@@ -99,11 +99,18 @@ def test_beran_is_the_definition_with_each_row_left_out(ticks):
 
 def test_beran_from_one_place_to_another_is_the_ratio():
     X, _, time, event = rows(200, 2)
-    line = timeline(time, event)
+    line = Timeline(time, event)
     points, near = X[line.order] / 0.1, X[:70] / 0.1
     until, then = np.full(70, 40), np.full(70, 120)
     first, ratio, _ = beran(line, points, near, until, then=then)
     assert np.allclose(first * ratio, beran(line, points, near, then)[0])
+
+
+def test_the_law_at_a_time_and_after_it():
+    # Censored at 2 with four at risk once the tied event has left: 3/4; at 3 with two: 1/2.
+    law = CensoringLaw([1, 2, 2, 3, 3, 4], np.array([1, 0, 1, 0, 1, 1]) == 1)
+    assert np.allclose(law.at([2, 3, 4, 9]), [1, 0.75, 0.375, 0.375])
+    assert np.allclose(law.at([1, 2, 2.5, 3], after=True), [1, 0.75, 0.75, 0.375])
 
 
 def test_published_remission_times():
@@ -160,7 +167,7 @@ def test_nothing_censored_is_plain_regression():
 
 def test_a_flat_kernel_is_kaplan_meier():
     X, _, time, event = rows(400, 4)
-    line = timeline(time, event)
+    line = Timeline(time, event)
     flat = beran(line, X[line.order] / 1e6, X / 1e6, line.places(time))[0]
     assert np.allclose(flat[event], CensoringLaw(time, event).own()[0][event], rtol=1e-9)
 
@@ -176,7 +183,7 @@ def test_a_row_out_of_reach_takes_the_marginal_law():
     X, _, time, event = rows(100, 6)
     X[7] = 1e6
     event[7] = True
-    line = timeline(time, event)
+    line = Timeline(time, event)
     points = X[line.order] / 0.5
     at = np.flatnonzero(line.order == 7)
     g, _, alone = beran(line, points, points[at], line.places(line.time[at]), at)
@@ -204,7 +211,7 @@ def test_the_bandwidth_follows_the_dependence():
     X, Y, grid = rng.random((800, 1)), rng.exponential(size=800), np.array([0.1, 0.3, 1.0, 10.0])
     picked = []
     for C in (rng.exponential(size=800), rng.exponential(np.where(X[:, 0] > 0.5, 0.2, 5.0))):
-        line = timeline(np.minimum(Y, C), Y <= C)
+        line = Timeline(np.minimum(Y, C), Y <= C)
         points = (X - X.mean()) / X.std()
         picked.append(grid[np.argmax(bandwidth_scores(line, points[line.order], grid))])
     assert picked[0] == 10

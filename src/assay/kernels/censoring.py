@@ -15,7 +15,7 @@ Legend of shapes: n rows, m queries, d features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,58 +34,65 @@ LANES = 64  # queries that one pass over the rows serves
 FAR = 1e-290  # kernel mass where every row is out of reach: the exponential stops at e^-700
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Timeline:
     """Rows in the order of time, events before censorings at equal times, and the marginal law of censoring.
 
+    One sort, in O(n log n); what else is asked of it is made then.
+
     Parameters
+    ----------
+    time : (n,) finite, not negative; read again later, so not to be changed.
+    event : (n,) bool, whether the label is known.
+
+    Attributes
     ----------
     order : (n,) row at each place of the order.
     time, censored : (n,) in that order.
     left : (n + 1,) Kaplan-Meier estimate of P(C > all censored rows before a place); `left[0] = 1`.
+
+    Examples
+    --------
+    >>> line = Timeline([3.0, 2.0, 2.0, 1.0], [True, True, False, True])
+    >>> line.order.tolist(), line.left.round(2).tolist()
+    ([3, 1, 2, 0], [1.0, 1.0, 1.0, 0.5, 0.5])
     """
 
-    order: Ints
-    time: Floats
-    censored: Bools
-    left: Floats
+    def __init__(self, time: npt.ArrayLike, event: npt.ArrayLike) -> None:
+        times = np.asarray(time, dtype=np.float64)
+        events = np.asarray(event, dtype=np.bool_)
+        if times.ndim != 1 or times.shape != events.shape or not len(times):
+            raise InputError(f"Times {times.shape} and events {events.shape} must be two columns of at least one row.")
+        if not (times.min() >= 0 and times.max() < np.inf):  # nan fails too
+            row = int(np.argmax(~(np.isfinite(times) & (times >= 0))))
+            raise InputError(f"Times must be finite and not negative, got {times[row]:g}: mend the row.", row=row)
+        key = (times + 0.0).view(np.uint64)  # adding zero copies, and turns -0.0, whose sign bit is set, into 0.0
+        key <<= np.uint64(1)
+        key |= ~events
+        self.order: Ints = np.argsort(key)
+        self._times, self._events = times, events
+
+    @cached_property
+    def time(self) -> Floats:
+        """Times in order (n,)."""
+        return self._times[self.order]
+
+    @cached_property
+    def censored(self) -> Bools:
+        """Censored rows in order (n,)."""
+        return ~self._events[self.order]
+
+    @cached_property
+    def left(self) -> Floats:
+        """Kaplan-Meier law before each place (n + 1,)."""
+        return np.asarray(_left(self.censored))
+
+    def own(self) -> Floats:
+        """Kaplan-Meier G(T_i-) of every row with an event (n,), in the rows' own order; nan for censored rows."""
+        return np.asarray(_own(self.order, self._events))
 
     def places(self, time: npt.ArrayLike, after: bool = False) -> Ints:
         """First place whose time is not below `time` (m,), or with `after`, above it."""
         return np.searchsorted(self.time, np.asarray(time, dtype=np.float64), "right" if after else "left")
-
-
-def timeline(time: npt.ArrayLike, event: npt.ArrayLike) -> Timeline:
-    """Sort rows by time, once, in O(n log n), and estimate the marginal law of censoring.
-
-    Parameters
-    ----------
-    time : (n,) finite, not negative.
-    event : (n,) bool, whether the label is known.
-
-    Examples
-    --------
-    >>> line = timeline([3.0, 2.0, 2.0, 1.0], [True, True, False, True])
-    >>> line.order.tolist(), line.left.round(2).tolist()
-    ([3, 1, 2, 0], [1.0, 1.0, 1.0, 0.5, 0.5])
-    """
-    times = np.asarray(time, dtype=np.float64)
-    events = np.asarray(event, dtype=np.bool_)
-    if times.ndim != 1 or times.shape != events.shape or not len(times):
-        raise InputError(f"Times {times.shape} and events {events.shape} must be two columns of at least one row.")
-    if not (times.min() >= 0 and times.max() < np.inf):  # nan fails too
-        row = int(np.argmax(~(np.isfinite(times) & (times >= 0))))
-        raise InputError(f"Times must be finite and not negative, got {times[row]:g}: mend the row.", row=row)
-    key = (times + 0.0).view(np.uint64) << np.uint64(1)  # adding zero turns -0.0, whose sign bit is set, into 0.0
-    key |= ~events
-    order = np.argsort(key)
-    censored = ~events[order]
-    return Timeline(order, times[order], censored, _left(censored))
-
-
-def own_marginal(line: Timeline) -> Floats:
-    """Kaplan-Meier G(T_i-) of every row with an event (n,), in the rows' own order; nan for censored rows."""
-    return np.asarray(_own(line.order, line.censored, line.left))
 
 
 def beran(
@@ -187,10 +194,15 @@ def _left(censored: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _own(order: Any, censored: Any, left: Any) -> Any:
-    out = np.empty(len(order))
-    for j in range(len(order)):
-        out[order[j]] = np.nan if censored[j] else left[j]
+def _own(order: Any, event: Any) -> Any:
+    """As `_left`, scattered to the rows as it goes: the arrays in between would cost as much as half the sort."""
+    n = len(order)
+    out = np.empty(n)
+    g = 1.0
+    for j in range(n):
+        row = order[j]
+        out[row] = g if event[row] else np.nan
+        g *= (n - j - 1.0 + event[row]) / (n - j)
     return out
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.errors import InputError
-from assay.kernels.censoring import Timeline, bandwidth_scores, beran, own_marginal, timeline
+from assay.kernels.censoring import Timeline, bandwidth_scores, beran
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -37,7 +37,7 @@ class CensoringLaw:
         points: npt.ArrayLike | None = None,
         bandwidth: float | None = None,
     ) -> None:
-        self.line: Timeline = timeline(time, event)
+        self.line = Timeline(time, event)
         self._points: Floats | None = None
         if points is None or not self.line.censored.any():  # without censoring every law is one
             return
@@ -69,7 +69,7 @@ class CensoringLaw:
         line, n = self.line, len(self.line.order)
         alone = np.zeros(n, dtype=np.bool_)
         if self._points is None:
-            return own_marginal(line), alone
+            return line.own(), alone
         places = np.flatnonzero(~line.censored)
         rows, g = line.order[places], np.full(n, np.nan)
         until = line.places(line.time[places])
