@@ -48,8 +48,9 @@ def cluster() -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """After `make claims`, keep which claims hold: `bench/results/claims/outcomes.json`."""
-    if config.option.markexpr != "claim" or hasattr(config, "workerinput"):
+    """After `make claims`, a run of all of them, keep which claims hold: `bench/results/claims/outcomes.json`."""
+    whole = config.args == config.getini("testpaths") and not config.option.keyword
+    if config.option.markexpr != "claim" or not whole or hasattr(config, "workerinput"):
         return
     from assay.evidence.results import ResultRow, write_results
 

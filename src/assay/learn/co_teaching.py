@@ -42,7 +42,7 @@ METHOD = {
     "arxiv": "1804.06872",
     "accepts": ["hard", "soft", "votes"],
     "gives": ["classifier", "suspects", "selected rows"],
-    "command": "from assay.learn.co_teaching import CoTeachingClassifier",
+    "command": "assay learn TABLE --label COL --method co_teaching",
     "claim": "On digits with 40 % symmetric noise the last epoch is at least 15 points more accurate than that of "
     "cross-entropy, and at least nine in ten of the selected labels are right.",
     "status": "stable",

@@ -285,7 +285,7 @@ class ERASEClassifier(NetworkClassifier):
         run.use("last" if run.best_epoch is None else "best")
         self.network_, self.objective_ = run.model, run.objective
         self.history_, self.best_epoch_ = run.history, run.best_epoch
-        self._evidence = self._tell(targets)
+        self._evidence = self._tell(targets, ~labelled)
         self.label_distributions_ = run.logits(nodes, batch_size=n).double().softmax(1).numpy()
         self.transduction_ = self.classes_[self.label_distributions_.argmax(1)]
         joined = KNeighborsRegressor(min(self.n_neighbors, n), weights="distance")

@@ -48,7 +48,7 @@ METHOD = {
     "arxiv": "2112.14869",
     "accepts": ["hard", "soft", "votes"],
     "gives": ["classifier", "suspects"],
-    "command": "from assay.learn.ldr import LDRClassifier",
+    "command": "assay learn TABLE --label COL --method ldr",
     "claim": "On digits with 40 % symmetric noise the last epoch of LDR-KL is, in the mean of five seeds, at least 15 "
     "points more accurate than that of cross-entropy, and at most half as many wrong labels are memorised.",
     "status": "stable",

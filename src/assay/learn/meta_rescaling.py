@@ -57,7 +57,7 @@ METHOD = {
     "arxiv": "2412.12955",
     "accepts": ["hard", "soft", "votes"],
     "gives": ["classifier", "weights", "suspects"],
-    "command": "from assay.learn.meta_rescaling import MetaRescalingClassifier",
+    "command": "assay learn TABLE --label COL --method meta_rescaling",
     "claim": "On digits with 30 % of the labels wrong the last epoch is at least 5 points more accurate than that of "
     "cross-entropy, and the learned weights tell wrong from right labels with an AUC above 0.85.",
     "status": "stable",

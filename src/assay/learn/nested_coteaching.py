@@ -51,7 +51,7 @@ METHOD = {
     "arxiv": "2206.13140",
     "accepts": ["hard", "soft", "votes"],
     "gives": ["classifier", "suspects", "selected rows", "ordered features"],
-    "command": "from assay.learn.nested_coteaching import NestedCoTeachingClassifier",
+    "command": "assay learn TABLE --label COL --method nested_coteaching",
     "claim": "On digits with 40 % symmetric noise the last epoch is at least 15 points more accurate than that of "
     "cross-entropy, and at least nine in ten of the selected labels are right.",
     "status": "stable",

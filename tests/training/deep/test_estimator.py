@@ -126,3 +126,12 @@ def test_a_class_of_its_own_may_draw_rows_by_chance():
     visits = Balanced(recipe=QUICK, validation=0).fit(X, y).evidence()["visits"]
     assert visits[y == 0].sum() == 0
     assert visits.sum() == 4 * 60
+
+
+def test_a_row_without_a_label_has_none_given():
+    X, codes = load_digits(n_class=3, return_X_y=True)
+    mask = np.arange(len(codes)) % 7 != 0
+    model = NoisyLabelClassifier(recipe=QUICK).fit(X, Hard(Space(("a", "b", "c")), codes.astype(np.int32), mask))
+    given = model.evidence()["given"]
+    assert all(name is None for name in given[~mask])
+    assert given[mask].tolist() == np.array(["a", "b", "c"])[codes[mask]].tolist()

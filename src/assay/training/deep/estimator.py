@@ -87,6 +87,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Rows that weigh nothing and rows without a label are not trained on.
         """
         X, targets, labelled = self._read(X, y)
+        unlabelled = ~labelled
         k, n = len(self.classes_), len(X)
         if sample_weight is not None:
             weights = np.asarray(sample_weight, dtype=np.float64)
@@ -115,7 +116,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         run.use("last" if run.best_epoch is None else "best")
         self.network_, self.objective_ = run.model, run.objective
         self.history_, self.best_epoch_ = run.history, run.best_epoch
-        self._evidence = self._tell(targets)
+        self._evidence = self._tell(targets, unlabelled)
         return self
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
@@ -189,11 +190,15 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _inputs(self, X: npt.NDArray[Any]) -> Any:
         return torch.from_numpy(((X - self.mean_) / self.scale_).astype(np.float32))
 
-    def _tell(self, targets: Any) -> dict[str, npt.NDArray[Any]]:
-        """Evidence with classes instead of codes."""
+    def _tell(self, targets: Any, unlabelled: npt.NDArray[np.bool_]) -> dict[str, npt.NDArray[Any]]:
+        """Evidence with classes instead of codes; `given` is None where there is no label."""
         found = self.objective_.evidence(targets.to(self.objective_.past.device))
         named = {key: self.classes_[value] if key == "suggested" else value for key, value in found.items()}
-        return {"row": named.pop("row"), "given": self.classes_[codes(targets).numpy()], **named}
+        given = self.classes_[codes(targets).numpy()]
+        if unlabelled.any():
+            given = given.astype(object)
+            given[unlabelled] = None
+        return {"row": named.pop("row"), "given": given, **named}
 
 
 def _finite(X: npt.NDArray[Any]) -> npt.NDArray[Any]:
