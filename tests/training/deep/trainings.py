@@ -2,7 +2,8 @@
 
 import os
 import signal
-from multiprocessing import get_context
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -89,27 +90,30 @@ def train(kind: str, checkpoint: Path | None = None, kill_at: int = 0) -> dict[s
     return {"model": run.model.state_dict(), "objective": objective.state_dict(), **told}
 
 
-def train_and_die(kind: str, checkpoint: Path, kill_at: int) -> int | None:
+def train_and_die(kind: str, checkpoint: Path, kill_at: int) -> int:
     """The exit code of a process that kills itself after a step."""
-    child = get_context("fork").Process(target=train, args=(kind, checkpoint, kill_at))
-    child.start()
-    child.join()
-    return child.exitcode
+    return _process("die", kind, checkpoint, kill_at).wait(timeout=300)
 
 
-def _part(kind: str, rank: int, folder: Path) -> None:
+def train_in_two(kind: str, folder: Path) -> list[dict[str, Any]]:
+    """What each of two processes tells."""
+    for process in [_process("part", kind, folder, rank) for rank in (0, 1)]:
+        assert process.wait(timeout=300) == 0
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+def _process(*words: object) -> subprocess.Popen[bytes]:
+    """This file in a process of its own; a fork of the tests' process would inherit locks that nobody holds there."""
+    root = Path(__file__).parents[3]
+    return subprocess.Popen([sys.executable, "-m", "tests.training.deep.trainings", *map(str, words)], cwd=root)
+
+
+def _part(kind: str, folder: Path, rank: int) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     torch.save(train(kind), folder / f"{rank}.pt")
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 
-def train_in_two(kind: str, folder: Path) -> list[dict[str, Any]]:
-    """What each of two processes tells."""
-    children = [get_context("fork").Process(target=_part, args=(kind, rank, folder)) for rank in (0, 1)]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join()
-        assert child.exitcode == 0
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+if __name__ == "__main__":
+    {"die": train, "part": _part}[sys.argv[1]](sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))
