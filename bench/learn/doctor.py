@@ -32,6 +32,7 @@ COMMAND = "python -m bench.learn.doctor"
 VERSIONS = versions_of("torch", "scikit-learn", "cleanlab")
 EPOCHS = 20
 POINT = 0.01
+SEEDS = (7, 8, 9)  # the rule of the choice was settled on seeds 0 to 6
 AUTO, RIVAL = "auto", "cleanlab"
 AFTER, ACCURACY = ": ", "accuracy on true test labels"
 
@@ -50,14 +51,15 @@ def run(setting: Setting, seed: int, epochs: int) -> tuple[dict[str, float], str
     found = diagnose(confident, X, given.astype(np.int64), labels.present, False, seed)
     trials = compare(panel(), X, labels, correction(confident.noise_matrix_), epochs, seed)
     took = time.process_time() - start
-    scores[AUTO] = scores[chosen(trials).name]
+    name = chosen(trials, found.wrong).name
+    scores[AUTO] = scores[name]
     plain = make("cross_entropy", random_state=seed)
     plain.set_params(recipe=replace(plain.default_recipe, epochs=epochs))
     scores[RIVAL] = right(CleanLearning(plain, seed=seed).fit(X, given))
-    return scores, chosen(trials).name, found.pattern, took
+    return scores, name, found.pattern, took
 
 
-def measure(name: str, seeds: range, epochs: int) -> Iterator[ResultRow]:
+def measure(name: str, seeds: tuple[int, ...], epochs: int) -> Iterator[ResultRow]:
     runs = [run(SETTINGS[name](seed), seed, epochs) for seed in seeds]
     table = {method: interval([scores[method] for scores, *_ in runs]) for method in runs[0][0]}
     best = max(panel(), key=lambda method: table[method]["mean"])
@@ -70,7 +72,7 @@ def measure(name: str, seeds: range, epochs: int) -> Iterator[ResultRow]:
             "share",
             COMMAND,
             interval=(told["low"], told["high"]),
-            seeds=tuple(seeds),
+            seeds=seeds,
             rival=table[best]["mean"],
             rival_name=f"best fixed method, {best}",
             deployable=method in (AUTO, RIVAL),
@@ -112,7 +114,7 @@ def main() -> None:
     kept = read_results(path) if wanted is not None and path.exists() else []
     for name in names[: 1 if small else None]:
         kept = [row for row in kept if AFTER in row.case and row.case.split(AFTER)[0] != name]
-        for row in measure(name, range(1 if small else 3), 5 if small else EPOCHS):
+        for row in measure(name, SEEDS[: 1 if small else None], 5 if small else EPOCHS):
             kept.append(show(row))
         write_results(path, [*kept, *map(show, counted(kept))])  # after each, for a run that is stopped
 

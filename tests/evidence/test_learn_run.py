@@ -107,8 +107,9 @@ def test_nothing_is_said_of_few_rows():
 def test_ties_go_to_the_simpler():
     rows = [("a", 0.90, 0.02, 0.01), ("b", 0.915, 0.005, 0.01), ("c", 0.92, 0.0, 0.0)]
     trials = [Trial(name, mean, 0.02, behind, error, 1.0) for name, mean, behind, error in rows]
-    assert chosen(trials).name == "b"
-    assert chosen([replace(trials[0], behind=0.009), *trials[1:]]).name == "a"
+    assert chosen(trials, wrong=False).name == "b"
+    assert chosen([replace(trials[0], behind=0.009), *trials[1:]], wrong=False).name == "a"
+    assert chosen(trials, wrong=True).name == "c"
 
 
 def test_contest_is_seeded_and_corrects():

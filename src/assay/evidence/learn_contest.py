@@ -1,8 +1,8 @@
 """Which method trains best on these labels, judged by labels of which some are wrong.
 
 Each candidate is cross-validated; its held-out predictions are held against the labels as given, corrected by the
-noise matrix (`assay.kernels.noisy_accuracy`). Candidates that lie within a standard error of the best, row by row,
-count as equal, and the simplest of the equals is taken.
+noise matrix (`assay.kernels.noisy_accuracy`). Where labels are wrong, the best is taken. Where next to none are, those
+that lie within a standard error of the best, row by row, count as equal, and the simplest of the equals is taken.
 """
 
 from __future__ import annotations
@@ -92,9 +92,12 @@ def compare(
     return trials
 
 
-def chosen(trials: Sequence[Trial]) -> Trial:
-    """The first that is not beaten by more than a standard error."""
-    return next(trial for trial in trials if trial.tied)
+def chosen(trials: Sequence[Trial], wrong: bool) -> Trial:
+    """The best where labels are `wrong`; else the first that is not beaten by more than a standard error.
+
+    A tie that goes to the simplest is a bet that nothing is gained, which a diagnosis of wrong labels speaks against.
+    """
+    return next(trial for trial in trials if (trial.behind == 0 if wrong else trial.tied))
 
 
 def fitted(name: str, X: npt.NDArray[Any], labels: Hard | Soft, epochs: int | None, seed: int) -> Any:

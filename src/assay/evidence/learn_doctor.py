@@ -59,6 +59,11 @@ class Diagnosis:
     soft: bool
 
     @property
+    def wrong(self) -> bool:
+        """Whether more than a few labels are wrong; beliefs are taken at their word."""
+        return not self.soft and self.rate >= FEW
+
+    @property
     def pattern(self) -> str:
         """One of "nearly clean", "uniform", "by class", "in pairs", "by row"."""
         if self.rate < FEW:
@@ -72,7 +77,7 @@ class Diagnosis:
     @property
     def proposal(self) -> str:
         """The method that such labels call for, before any is tried."""
-        if self.soft or self.rate < FEW:
+        if not self.wrong:
             return "cross_entropy"
         if self.imbalance >= LONG_TAIL:
             return "imbalance"

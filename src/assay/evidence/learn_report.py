@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from assay.evidence import plots
-from assay.evidence.learn_contest import Trial, chosen
+from assay.evidence.learn_contest import Trial
 from assay.evidence.learn_run import Learned
 from assay.evidence.report import Column, Command, Fact, Grid, Prose, Report, Section
 from assay.evidence.results import versions_of
@@ -55,7 +55,7 @@ def facts(found: Learned) -> tuple[Fact, ...]:
         share, low, high, m = found.test.accuracy
         parts.append(Fact("Agreement on the test", share, (low, high), "%", f"{m:,} labels as given there"))
     if found.trials:
-        won = chosen(found.trials)
+        won = found.won
         value, interval = bounds(won)
         note = "held-out labels, corrected for being wrong"
         parts.append(Fact("Expected accuracy", value, interval, "%", note))
@@ -105,7 +105,9 @@ def why(found: Learned) -> Section | None:
             )
             for trial in found.trials
         ),
-        note="Of the methods within one standard error of the best, the simplest is taken.",
+        note="The best is taken."
+        if found.diagnosis.wrong
+        else "Next to no label is wrong: of the methods within one standard error of the best, the simplest is taken.",
     )
     prose = Prose(
         " ".join(found.diagnosis.sentences())

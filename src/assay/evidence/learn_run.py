@@ -108,11 +108,16 @@ class Learned:
             "flagged": self.confident.is_issue_[rows],
         }
 
+    @property
+    def won(self) -> Trial:
+        """The candidate that was taken, where there were any."""
+        return chosen(self.trials, self.diagnosis is not None and self.diagnosis.wrong)
+
     def why(self) -> str:
         """Why this method, in a sentence."""
         if not self.trials:
             return f"{self.title}, as asked."
-        won = chosen(self.trials)
+        won = self.won
         best = max(self.trials, key=lambda trial: trial.accuracy)
         share = number(min(max(won.accuracy, 0.0), 1.0), "%")
         if won.name == best.name:
@@ -219,7 +224,7 @@ def learn(
         weights = correction(confident.noise_matrix_) if k <= DENSE else np.eye(k)
         names = options.candidates or panel()
         trials = compare(names, X, labels, weights, options.epochs, seed, lambda done: tell("comparing methods", done))
-        name = chosen(trials).name
+        name = chosen(trials, diagnosis.wrong).name
     tell("training", 0.0)
     estimator = fitted(name, X, labels, options.epochs, seed)
     tell("training", 1.0)
