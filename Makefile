@@ -37,6 +37,7 @@ docs: $(VENV)/dev ## Generate PAPERS.md and the pages, build the site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/dev ## Time ours, the rival and the limit at full scale; hours, on a quiet machine
+	$(PIP) install --editable '.[bench]'
 	@for script in $$(grep -l '"--scale"' bench/*/*.py); do \
 	  module=$$(echo $${script%.py} | tr / .); echo "$$module"; \
 	  $(BIN)/python -m $$module --scale full || exit 1; done
