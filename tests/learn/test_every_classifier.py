@@ -26,6 +26,12 @@ def classifiers() -> list[NetworkClassifier]:
     return [kind(recipe=Recipe(epochs=2, lr=0.1)) for kind in sorted(found, key=lambda kind: kind.__name__)]
 
 
-@parametrize_with_checks(classifiers(), expected_failed_checks=lambda _: STOCHASTIC)
+def expected(estimator: NetworkClassifier) -> dict[str, str]:
+    """Checks that cannot hold, and why."""
+    sharp = {"check_methods_subset_invariance": "logits are cosines times 30: single precision shows in the 7th digit"}
+    return STOCHASTIC | (sharp if type(estimator).__name__ == "ImbalanceClassifier" else {})
+
+
+@parametrize_with_checks(classifiers(), expected_failed_checks=expected)
 def test_contract_of_scikit_learn(estimator, check):
     check(estimator)

@@ -182,6 +182,8 @@ class ImbalanceClassifier(NetworkClassifier):
         if hasattr(self, "_held"):
             del self._held
         super().fit(X, y, sample_weight)
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight, dtype=np.float64)
         X, targets, labelled = self._read(X, y)
         data, used = Data(self._inputs(X), targets, len(self.classes_), sample_weight, labelled), labelled
         self.relevance_ = np.nan
