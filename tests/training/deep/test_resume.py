@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.training.deep.trainings import train, train_and_die, train_in_two
+from tests.training.deep.trainings import train, train_and_die, train_apart, train_in_two
 
 from assay.errors import InputError
 from assay.training.deep.backbones import mlp
@@ -29,7 +29,7 @@ def same(a: object, b: object) -> bool:
 def test_kill_and_resume_is_one_run_to_the_bits(tmp_path: Path, kind: str):
     for kill_at in (7, 23):  # in the first epoch, after a checkpoint at step 4; in the last, after one at step 20
         assert train_and_die(kind, tmp_path / "check.pt", kill_at) == -signal.SIGKILL
-    found, expected = train(kind, tmp_path / "check.pt"), train(kind)
+    found, expected = train_apart(kind, tmp_path / "check.pt"), train_apart(kind, tmp_path / "whole.pt")
     assert int(expected["objective"]["epochs"]) == 3
     assert same(expected, found)
 

@@ -95,6 +95,12 @@ def train_and_die(kind: str, checkpoint: Path, kill_at: int) -> int:
     return _process("die", kind, checkpoint, kill_at).wait(timeout=300)
 
 
+def train_apart(kind: str, checkpoint: Path) -> dict[str, Any]:
+    """What a process tells that trains from where the checkpoint is, or from the start."""
+    assert _process("tell", kind, checkpoint, 0).wait(timeout=300) == 0
+    return torch.load(checkpoint.with_suffix(".told"), weights_only=True)
+
+
 def train_in_two(kind: str, folder: Path) -> list[dict[str, Any]]:
     """What each of two processes tells."""
     for process in [_process("part", kind, folder, rank) for rank in (0, 1)]:
@@ -115,5 +121,9 @@ def _part(kind: str, folder: Path, rank: int) -> None:
     torch.distributed.destroy_process_group()
 
 
+def _tell(kind: str, checkpoint: Path, _: int) -> None:
+    torch.save(train(kind, checkpoint), checkpoint.with_suffix(".told"))
+
+
 if __name__ == "__main__":
-    {"die": train, "part": _part}[sys.argv[1]](sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))
+    {"die": train, "tell": _tell, "part": _part}[sys.argv[1]](sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))
