@@ -60,7 +60,8 @@ HEADERS = {
 # Not a redirect: after a link in a mail, a browser would follow it without the strict cookie.
 WELCOME = (
     "<!doctype html><html lang=en><meta charset=utf-8><title>assay review</title>"
-    '<link rel=icon href="data:,"><meta http-equiv=refresh content="0; url=/"><p><a href="/">Go on to the review</a></html>'
+    '<link rel=icon href="data:,"><meta http-equiv=refresh content="0; url=/">'
+    '<p><a href="/">Go on to the review</a></html>'
 )
 
 
