@@ -323,6 +323,7 @@ def test_pictures_with_nan_are_refused():
 @pytest.mark.claim
 def test_at_equal_minutes_no_labeller_and_no_fusion_is_better():
     """Ellipsoids by three labellers that spoil half of what they label: mean quality up to half of the rows shown."""
+    pytest.importorskip("cv2", reason="the bench needs OpenCV: pip install 'assay[bench]'")
     from bench.aggregate import routing
     from bench.aggregate.critic import phantoms
 
