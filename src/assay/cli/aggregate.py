@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,7 +110,7 @@ def command(
     `assay review` shows), and with --tasks, --workers or --counts labelled.parquet, which `assay audit` reads. For
     numbers, pairs and texts it holds the report, items.csv and workers.csv.
     """
-    from assay.cli.audit import progress_bar
+    from assay.cli.terminal import progress_bar, show_result
     from assay.evidence.aggregate_files import check_folder, save
     from assay.evidence.aggregate_report import summary
     from assay.evidence.aggregate_run import aggregate
@@ -145,14 +144,14 @@ def command(
         found = aggregate(read.votes, method, gold=read.gold, random_state=seed)
         tell("weighing votes", 1.0)
         report = save(read, found, folder, {"seed": seed, "command": f"assay {' '.join(sys.argv[1:])}"}, price)
-    if as_json:
-        click.echo(json.dumps(read_report(folder).numbers, indent=1))
-    else:
-        if not quiet:
-            click.echo(summary(read, found))
-        click.echo(report)
-    if open_report:
-        click.launch(str(report))
+    show_result(
+        report,
+        lambda: read_report(folder).numbers,
+        lambda: summary(read, found),
+        as_json=as_json,
+        quiet=quiet,
+        open_report=open_report,
+    )
 
 
 def _answers(
@@ -166,6 +165,7 @@ def _answers(
     open_report: bool,
 ) -> None:
     """Aggregate numbers, pairs or texts."""
+    from assay.cli.terminal import show_result
     from assay.evidence.aggregate_answers import KINDS, save
     from assay.evidence.report import read_report
 
@@ -174,11 +174,11 @@ def _answers(
         raise click.UsageError(f"--items names two columns, got {len(two)}.")
     found = KINDS[method](source, options, two) if method == "bradley_terry" else KINDS[method](source, options)
     report = save(found, source, folder, {"command": f"assay {' '.join(sys.argv[1:])}"})
-    if as_json:
-        click.echo(json.dumps(read_report(folder).numbers, indent=1))
-    else:
-        if not quiet:
-            click.echo(found.verdict)
-        click.echo(report)
-    if open_report:
-        click.launch(str(report))
+    show_result(
+        report,
+        lambda: read_report(folder).numbers,
+        lambda: found.verdict,
+        as_json=as_json,
+        quiet=quiet,
+        open_report=open_report,
+    )

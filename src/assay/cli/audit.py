@@ -2,53 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from assay.errors import InputError
-
 FILTERS = ["prune_by_noise_rate", "prune_by_class", "both", "confident_learning", "predicted_neq_given"]
-
-
-@contextmanager
-def progress_bar(quiet: bool) -> Iterator[Callable[[str, float], None] | None]:
-    """One bar on standard error that names the step under way; nothing when piped or quiet."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("{task.description:<32}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        tasks: dict[str, int] = {}
-
-        def report(step: str, done: float) -> None:
-            if step not in tasks:
-                tasks[step] = progress.add_task(step, total=1.0)
-            progress.update(tasks[step], completed=done)  # type: ignore[arg-type]
-
-        yield report
-
-
-@contextmanager
-def taught() -> Iterator[None]:
-    """What the operating system refuses, such as room on a full disk, as one sentence."""
-    try:
-        yield
-    except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        raise InputError(f"The file system refused{where}: {error.strerror or error}.") from error
 
 
 @click.command(name="audit", short_help="Find the wrong labels of a data set and write a report.")
@@ -138,6 +97,7 @@ def command(
     opens it in the browser. With verdicts, the probabilities are calibrated anew and the error rate gets its 95 %
     interval; `assay ledger replay` writes the repaired file.
     """
+    from assay.cli.terminal import progress_bar, show_result, taught
     from assay.evidence.audit import audit
     from assay.evidence.audit_files import check_folder, save
     from assay.evidence.audit_options import AuditOptions, default_folder
@@ -168,13 +128,6 @@ def command(
             progress=progress,
         )
         report = save(found, folder, command=f"assay {' '.join(sys.argv[1:])}")
-    if as_json:
-        click.echo(json.dumps(found.numbers(), indent=1))
-    elif not quiet:
-        click.echo(found.summary())
-    if not as_json:
-        click.echo(report)
-    if open_report:
-        click.launch(str(report))
+    show_result(report, found.numbers, found.summary, as_json=as_json, quiet=quiet, open_report=open_report)
     if fail_above is not None and found.error_rate > fail_above:
         sys.exit(1)

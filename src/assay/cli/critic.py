@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -94,7 +93,7 @@ def command(
     routing.csv (what a person must look at, worst first), ledger.db (what was said, in both orders), and what
     `assay review` opens.
     """
-    from assay.cli.audit import progress_bar, taught
+    from assay.cli.terminal import progress_bar, show_result, taught
     from assay.evidence.audit_options import default_folder
     from assay.evidence.critic_files import check_folder, save
     from assay.evidence.critic_report import summary
@@ -129,11 +128,11 @@ def command(
         read = read_candidates(source, columns)
         found = criticise(read, options, progress)
         report = save(found, folder, {"seed": seed, "command": f"assay {' '.join(sys.argv[1:])}"})
-    if as_json:
-        click.echo(json.dumps(read_report(folder).numbers, indent=1))
-    else:
-        if not quiet:
-            click.echo(summary(found))
-        click.echo(report)
-    if open_report:
-        click.launch(str(report))
+    show_result(
+        report,
+        lambda: read_report(folder).numbers,
+        lambda: summary(found),
+        as_json=as_json,
+        quiet=quiet,
+        open_report=open_report,
+    )

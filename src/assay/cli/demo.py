@@ -60,7 +60,7 @@ def command(folder: Path, flips: float, seed: int) -> None:
     """
     import numpy as np
 
-    from assay.cli.audit import progress_bar, taught
+    from assay.cli.terminal import progress_bar, taught
     from assay.evidence.audit import audit
     from assay.evidence.audit_files import save
 

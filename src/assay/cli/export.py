@@ -65,7 +65,7 @@ def command(
       assay export boxes.assay boxes.csv repaired.json --to coco    columns image, xmin, ymin, xmax, ymax
       assay export reviews.assay reviews.csv decisions.csv --decisions
     """
-    from assay.cli.audit import taught
+    from assay.cli.terminal import taught
     from assay.evidence.export import export
     from assay.evidence.export_data import ExportOptions
 

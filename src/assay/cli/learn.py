@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -91,7 +90,7 @@ def command(
     first), the model (model.json, model.pt, reader.json, reader.npz: no pickle), and with --test predictions.parquet
     and predictions.csv. `assay predict` labels further rows.
     """
-    from assay.cli.audit import progress_bar, taught
+    from assay.cli.terminal import progress_bar, show_result, taught
     from assay.evidence.audit_options import AuditOptions
     from assay.evidence.learn_files import check_folder, default_folder, save
     from assay.evidence.learn_run import LearnOptions, learn
@@ -119,11 +118,4 @@ def command(
             progress=progress,
         )
         report = save(found, folder, command=f"assay {' '.join(sys.argv[1:])}")
-    if as_json:
-        click.echo(json.dumps(found.numbers(), indent=1))
-    elif not quiet:
-        click.echo(found.summary())
-    if not as_json:
-        click.echo(report)
-    if open_report:
-        click.launch(str(report))
+    show_result(report, found.numbers, found.summary, as_json=as_json, quiet=quiet, open_report=open_report)

@@ -32,7 +32,7 @@ def command(folder: Path, new: Path | None, embeddings: Path | None, out: Path) 
       assay predict reviews.model new.csv
       assay predict photos.model unsorted/ --out unsorted.parquet
     """
-    from assay.cli.audit import taught
+    from assay.cli.terminal import taught
     from assay.errors import InputError
     from assay.evidence.learn_files import write_predictions
     from assay.evidence.learn_model import load_model, predicted, read_test

@@ -96,7 +96,7 @@ def command(
       assay review graph.assay --edges edges.csv
       assay review photos.assay --embeddings vectors.npy
     """
-    from assay.cli.audit import taught
+    from assay.cli.terminal import taught
     from assay.review.posted import reviewer_of
     from assay.review.project import ProjectOptions
     from assay.review.serve import answering, opened, token_in

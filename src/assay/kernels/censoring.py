@@ -24,7 +24,7 @@ from numba import njit
 
 from assay.errors import InputError
 from assay.kernels.blocks import in_threads
-from assay.kernels.vote_sweeps import _exp
+from assay.kernels.exponential import exp_below_zero
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -242,7 +242,7 @@ def _beran(
                     gap = p - x[k, q]
                     far[q] += gap * gap
             for q in range(LANES):
-                near[q] = _exp(-0.5 * far[q])
+                near[q] = exp_below_zero(-0.5 * far[q])
             for q in range(LANES):
                 near[q] = 0.0 if own[q] == j else near[q]
             if censored[j]:

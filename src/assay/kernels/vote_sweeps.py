@@ -16,33 +16,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from assay.kernels.probabilities import value
+from assay.kernels.exponential import exp_below_zero
 
 BATCH = 64
-_LOG2_E, _LN2_HIGH, _LN2_LOW = 1.4426950408889634, 0.693147180369123816490, 1.90821492927058770002e-10
-
-
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _exp(x: Any) -> Any:
-    """e^x for x <= 0, to the last bit or two: a series without branches, of which loops are vectorised."""
-    x = max(x, -700.0)
-    n = np.floor(x * _LOG2_E + 0.5)
-    r = (x - n * _LN2_HIGH) - n * _LN2_LOW
-    s = 1.0 / 6227020800.0
-    s = s * r + 1.0 / 479001600.0
-    s = s * r + 1.0 / 39916800.0
-    s = s * r + 1.0 / 3628800.0
-    s = s * r + 1.0 / 362880.0
-    s = s * r + 1.0 / 40320.0
-    s = s * r + 1.0 / 5040.0
-    s = s * r + 1.0 / 720.0
-    s = s * r + 1.0 / 120.0
-    s = s * r + 1.0 / 24.0
-    s = s * r + 1.0 / 6.0
-    s = s * r + 0.5
-    s = s * r + 1.0
-    s = s * r + 1.0
-    return s * value((np.int64(n) + 1023) << 52)  # 2^n
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -62,7 +38,7 @@ def _believe(p: Any, m: Any, gold: Any, first: Any, height: Any) -> None:
             p[t, c] -= top
     flat = p.reshape(-1)
     for e in range(m * k):
-        flat[e] = _exp(flat[e])
+        flat[e] = exp_below_zero(flat[e])
     for t in range(m):
         known = gold[first + t] if len(gold) else -1
         if known >= 0:
