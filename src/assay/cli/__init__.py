@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Mapping
+from typing import ClassVar
 
 import click
 
@@ -18,6 +20,8 @@ COMMANDS = {
     "audit": "Find the wrong labels of a data set and write a report.",
     "learn": "Train a model on labels of which some are wrong.",
     "predict": "Label new rows with a model that `assay learn` trained.",
+    "align": "Watermarks, principles and preferences of language models.",
+    "protect": "What leaks from a language model, and what flows.",
     "review": "The page where people decide which suspected labels are wrong.",
     "stability": "Does the ranking of models survive the repair of their test labels?",
     "export": "The repaired data set, with a card that says what was changed.",
@@ -30,19 +34,25 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """A group that knows the names of its commands without importing them."""
+    """A group that knows the names of its commands without importing them: `table` has one sentence for each.
+
+    The command NAME of the group GROUP lives in `assay.cli.GROUP_NAME`; those of `assay` itself in `assay.cli.NAME`.
+    """
+
+    table: ClassVar[Mapping[str, str]] = COMMANDS
+    prefix = ""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of a label's life."""
         del ctx
-        return list(COMMANDS)
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the file of a command and return the command."""
         del ctx
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.table:
             return None
-        command = importlib.import_module(f"assay.cli.{cmd_name.replace('-', '_')}").command
+        command = importlib.import_module(f"assay.cli.{self.prefix}{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 
@@ -50,7 +60,7 @@ class LazyGroup(click.Group):
         """Write the table of commands from the literals above."""
         del ctx
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(list(self.table.items()))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

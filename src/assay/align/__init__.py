@@ -1,0 +1,1 @@
+"""Preferences, principles and watermarks of language models."""

@@ -1,0 +1,1 @@
+"""What leaks, what flows, what breaks."""
