@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from assay.errors import InputError
 from assay.labels.checks import Bools, Ints, as_integers, as_rows, of_kind, same_length
 from assay.labels.container import Container
+from assay.labels.lattices import Chain, Label, Product, Sources
 from assay.labels.records import Source
 from assay.labels.spaces import Kind, Space
 
@@ -79,3 +81,35 @@ def declassify(labels: Security, to: Security, *, by: Source) -> Security:
     if row is not None and not labels.below(to)[row]:
         raise InputError(f"The source {by.id!r} is not trusted and may not lower a label.", row=row)
     return to
+
+
+def security_lattice(space: Space) -> Product:
+    """The lattice whose elements `Security` holds as columns: secrecy up, integrity down, a set of categories."""
+    levels = tuple(str(level) for level in range(128))
+    parts = {"secrecy": Chain(levels), "integrity": Chain(levels[::-1]), "categories": Sources(space.names)}
+    return Product.of(parts)
+
+
+def lattice_labels(labels: Security) -> list[Label]:
+    """Each row (n,) as a label of `security_lattice`."""
+    lattice, names = security_lattice(labels.space), labels.space.names
+    rows = zip(labels.secrecy.tolist(), labels.integrity.tolist(), labels.categories.tolist(), strict=True)
+    return [
+        lattice.label(
+            {
+                "secrecy": str(secrecy),
+                "integrity": str(integrity),
+                "categories": [name for at, name in enumerate(names) if bits >> at & 1],
+            }
+        )
+        for secrecy, integrity, bits in rows
+    ]
+
+
+def from_lattice(space: Space, labels: Sequence[Label]) -> Security:
+    """Labels (n,) of `security_lattice` as columns."""
+    lattice = security_lattice(space)
+    rows = [lattice.label(label, row).value for row, label in enumerate(labels)]
+    bits = [sum(1 << space.names.index(name) for name in row["categories"]) for row in rows]
+    secrecy, integrity = (np.array([int(row[part]) for row in rows], np.int8) for part in ("secrecy", "integrity"))
+    return Security(space, secrecy, integrity, np.array(bits, np.uint64))
