@@ -16,6 +16,7 @@ from typing import Any
 from assay.errors import InputError, require
 from assay.language import torch
 from assay.language.smollm2 import WHY, quiet, smollm2_folder
+from assay.language.token_ratios import Head, head_of
 
 CHAT = """{% for message in messages %}{{ bos_token + message['role'] + '\n' + message['content'] + eos_token + '\n' }}\
 {% endfor %}{% if add_generation_prompt %}{{ bos_token + 'assistant\n' }}{% endif %}"""
@@ -126,17 +127,24 @@ class LanguageModel:
         ids += self.tokenizer.encode(written, add_special_tokens=False)
         return ids + self.encode(assistant)
 
-    @cached_property
-    def plain_head(self) -> bool:
-        """Whether logits are the output embedding of the last hidden state, with nothing (a cap, a scale) after it.
+    @property
+    def body(self) -> Any:
+        """The model below its head, adapters included: ids to final hidden states."""
+        model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        return model.base_model
 
-        Found by asking the model. Where it holds, scoring never stores the logits of all positions.
+    @cached_property
+    def head(self) -> Head | None:
+        """What makes logits of final hidden states; None where it cannot be told apart from the model.
+
+        Found by asking the model: with it, scoring never stores the logits of all positions.
         """
         ids = torch.arange(min(8, self.n_vocabulary), device=self.device)[None]
         with torch.inference_mode():
-            logits = self.model(input_ids=ids, use_cache=False).logits
-            hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-            return bool(torch.equal(self.model.get_output_embeddings()(hidden).float(), logits.float()))
+            logits = self.model(input_ids=ids, use_cache=False).logits[0].float()
+            hidden = self.body(input_ids=ids, use_cache=False).last_hidden_state[0]
+            head = head_of(self.model)
+            return head if torch.allclose(head.logits(hidden), logits, rtol=1e-3, atol=1e-3) else None
 
 
 def load_language_model(
