@@ -1,4 +1,4 @@
-"""`assay predict`: label new rows with a trained model."""
+"""`assay predict`: label new rows with a trained model, whatever kind of label it learned."""
 
 from __future__ import annotations
 
@@ -31,22 +31,19 @@ def command(folder: Path, new: Path | None, embeddings: Path | None, out: Path) 
     \b
       assay predict reviews.model new.csv
       assay predict photos.model unsorted/ --out unsorted.parquet
+      assay predict customers.model new.csv                   how long each lasts, or will last with what probability
     """
     from assay.cli.terminal import taught
     from assay.errors import InputError
-    from assay.evidence.learn_files import write_predictions
-    from assay.evidence.learn_model import load_model, predicted, read_test
-    from assay.evidence.shown import number
+    from assay.evidence.learn_predict import predict
 
     if new is None and embeddings is None:
         raise click.UsageError("Name the rows to label: NEW, or --embeddings.")
     if out.suffix != ".parquet" or (new is not None and out.resolve() == new.resolve()):
         raise InputError(f"The predictions cannot be written to {out}: name another file, .parquet, with --out.")
-    model = load_model(folder)
     with taught():
-        found = predicted(model, *read_test(new, model, embeddings))
-        write_predictions(found, model.space, out)
-    if found.accuracy is not None:
-        share, low, high, m = found.accuracy
-        click.echo(f"The model agrees with {number(share, '%', (low, high))} of {m:,} labels.")
+        found = predict(folder, new, embeddings)
+        found.write(out)
+    if found.sentence is not None:
+        click.echo(found.sentence)
     click.echo(out)

@@ -28,6 +28,7 @@ WRITTEN = (
     "predictions.parquet",
     FILE,
     WEIGHTS,
+    "model.npz",
     "reader.json",
     "reader.npz",
 )

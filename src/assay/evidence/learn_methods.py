@@ -1,8 +1,8 @@
 """The methods that `assay learn` can train, by name.
 
-Every method of the learn stage whose `METHOD` literal says that it gives a classifier is found by its name; its
-estimator is the first classifier of its file. `VARIANTS` names what a file holds beside. Nothing is imported until an
-estimator is made, so that `assay learn --help` needs no torch.
+Every method of the learn stage whose `METHOD` literal says that it makes a classifier of hard labels is found by its
+name; its estimator is the first classifier of its file. `VARIANTS` names what a file holds beside. Nothing is imported
+until an estimator is made, so that `assay learn --help` needs no torch.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def trainables() -> dict[str, Trainable]:
     """Every method by name, those of the literals first."""
     found = {}
     for method in methods():
-        if method.stage == "learn" and "classifier" in method.gives and method.name not in LEFT_OUT:
+        of_classes = "hard" in method.accepts and "classifier" in method.gives
+        if method.stage == "learn" and of_classes and method.name not in LEFT_OUT:
             found[method.name] = Trainable(method.name, method.title, method.name, None, {})
     for name, (title, module, estimator, arguments) in VARIANTS.items():
         found[name] = Trainable(name, title, module, estimator, arguments)

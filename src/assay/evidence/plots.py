@@ -185,6 +185,23 @@ def learning_curve(
     return _lines(title, epochs, series, x=x, y=y, vertical=taken, horizontal=[], note=note)
 
 
+def survival_curves(
+    title: str,
+    times: npt.ArrayLike,
+    curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]],
+    *,
+    x_label: str = "Time",
+    horizon: float | None = None,
+    note: str = "",
+) -> Figure:
+    """Shares that last beyond each of the `times` `(m,)`, with the bounds of each curve, all `(m,)`."""
+    marks = (
+        [] if horizon is None else [{"x": horizon, "low": None, "high": None, "label": f"horizon {number(horizon)}"}]
+    )
+    y = ("Share of the rows", "%")
+    return _lines(title, times, curves, x=(x_label, ""), y=y, vertical=marks, horizontal=[], note=note)
+
+
 def heat(
     title: str,
     names: Sequence[str],

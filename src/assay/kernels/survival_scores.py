@@ -20,6 +20,8 @@ from assay.kernels.intervals import check_confidence
 Floats = npt.NDArray[np.float64]
 Normalise = Literal["rows", "weights"]
 
+LARGEST = 20_000  # rows of one sample that a spread is taken from
+
 
 @dataclass(frozen=True, slots=True)
 class WeightedMean:
@@ -101,6 +103,37 @@ def concordance(
     if pairs == 0:
         raise InputError("No pair of rows is comparable: the earlier row of each pair is censored.")
     return float(right / pairs)
+
+
+def concordance_interval(
+    time: npt.ArrayLike,
+    event: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    weights: npt.ArrayLike | None = None,
+    *,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> WeightedMean:
+    """`concordance` and its normal interval, from 100 samples of rows drawn with replacement, in O(n log n).
+
+    Of more than `LARGEST` rows smaller samples are drawn, and their spread is scaled by the root of their size. Weights
+    are taken for known, as in `weighted_mean`.
+    """
+    check_confidence(confidence)
+    t, e, f = np.asarray(time, dtype=np.float64), np.asarray(event, dtype=np.bool_), np.asarray(predicted)
+    w = np.ones(len(t)) if weights is None else np.asarray(weights, dtype=np.float64)
+    value, n = concordance(t, e, f, w), len(t)
+    rng, size, drawn = np.random.default_rng(seed), min(n, LARGEST), []
+    for _ in range(100):
+        rows = rng.integers(0, n, size)
+        try:
+            drawn.append(concordance(t[rows], e[rows], f[rows], w[rows]))
+        except InputError:  # no comparable pair among these rows
+            continue
+    if len(drawn) < 50:
+        raise InputError(f"Too few rows have an event to tell how sure the concordance is: {int(e.sum())}.")
+    half = float(special.ndtri(0.5 + confidence / 2)) * float(np.std(drawn, ddof=1)) * float(np.sqrt(size / n))
+    return WeightedMean(value, max(0.0, value - half), min(1.0, value + half))
 
 
 def brier(

@@ -1,0 +1,265 @@
+"""Durations as a weighted regression: which labels are known, what they weigh, how models do on held-out rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assay.errors import InputError
+from assay.evidence.audit_options import AuditOptions
+from assay.evidence.learn_duration_model import LEARNERS, DurationModel, answers, bounded, fit_learner
+from assay.evidence.learn_rows import names_of, read_new_rows
+from assay.kernels.censoring_weights import CensoringLaw, Weights, inverse, own_weights
+from assay.kernels.survival_scores import WeightedMean, concordance_interval, weighted_mean
+from assay.labels import Censored
+from assay.learn.censored import FEWEST, censoring_score, restricted
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+FOLDS = 5
+REACHED = 0.05  # share of the rows that are watched until the horizon that is proposed
+CONSTANT = "no features"
+FLAGS: dict[Any, bool] = {True: True, False: False, "true": True, "false": False, "yes": True, "no": False}
+MOST = 4  # features of which Beran's curves still find neighbours
+
+
+@dataclass(frozen=True, kw_only=True)
+class CensoredOptions:
+    """How to read durations and what to learn of them.
+
+    Parameters
+    ----------
+    time, event : columns: the time until which a row was watched, and whether the event was seen then.
+    weights : "conditional" where the end of watching may depend on the features, "marginal" where it does not.
+    target : "mean", the expected duration; or "survival", the probability to last beyond `horizon`.
+    horizon : durations beyond it count as it; None for none, which "survival" does not allow.
+    reading : how to read the data; its seed is that of everything random.
+    """
+
+    time: str
+    event: str
+    weights: Literal["conditional", "marginal"] = "conditional"
+    target: Literal["mean", "survival"] = "mean"
+    horizon: float | None = None
+    reading: AuditOptions = field(default_factory=AuditOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How a model did on held-out rows.
+
+    Parameters
+    ----------
+    name : of the model; `CONSTANT` is the weighted mean alone.
+    risk : mean squared error; of probabilities, the Brier score.
+    excess : its risk above that of the best.
+    """
+
+    name: str
+    risk: WeightedMean
+    excess: WeightedMean
+
+
+@dataclass(frozen=True, slots=True)
+class TestDurations:
+    """Predictions (m,) for other rows, what names them, and scores where their outcomes are known."""
+
+    names: list[Any]
+    predicted: Floats
+    risk: WeightedMean | None = None
+    order: WeightedMean | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Censoring:
+    """A law of censoring and what it depends on: `X @ directions`, or nothing."""
+
+    law: CensoringLaw
+    directions: Floats | None
+
+    def weigh(self, X: npt.NDArray[Any], known: Censored, floor: float) -> Weights:
+        """Weights of rows (m,) that the law has not seen."""
+        points = None if self.directions is None else X @ self.directions
+        chance = np.where(known.event, self.law.at(known.time, points), np.nan)
+        return inverse(chance, known.event, np.zeros(len(X), dtype=np.bool_), floor)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Rows (n, d), labels with the horizon in them, and what is to be predicted (n,), read where `known.event`."""
+
+    X: npt.NDArray[Any]
+    known: Censored
+    y: Floats
+    options: CensoredOptions
+
+    @classmethod
+    def of(cls, X: npt.NDArray[Any], labels: Censored, options: CensoredOptions) -> Self:
+        """The task of rows and their labels."""
+        known, y = goal(labels, options)
+        return cls(X, known, y, options)
+
+    def weigh(self, rows: Ints) -> tuple[Censoring, Weights]:
+        """The law of censoring of some rows, and their weights."""
+        known, directions = self.known.take(rows), None
+        if self.options.weights == "conditional":
+            directions = censoring_directions(self.X[rows], known)
+        points = None if directions is None else self.X[rows] @ directions
+        law = CensoringLaw(known.time, known.event, points)
+        weights = own_weights(law, known.event)
+        if weights.effective_rows < FEWEST:
+            raise InputError(
+                f"The known labels are worth {weights.effective_rows:.1f} equal rows, fewer than {FEWEST}: bring more "
+                f"rows with events, or {proposed(known)}."
+            )
+        return Censoring(law, directions), weights
+
+    def fit(self, learner: str, rows: Ints, weights: Weights) -> dict[str, npt.NDArray[Any]]:
+        """Arrays of a learner, fitted to the rows whose label is known."""
+        seen = np.flatnonzero(weights.weights > 0)
+        at, chance = rows[seen], self.options.target == "survival"
+        if chance and len(np.unique(self.y[at])) < 2:
+            all_or_none = "every" if self.y[at[0]] else "no"
+            raise InputError(f"As far as is known {all_or_none} row lasts beyond the horizon: choose another one.")
+        return fit_learner(learner, self.X[at], self.y[at], weights.weights[seen], chance, self.options.reading.seed)
+
+    def compare(
+        self, on_fold: Callable[[float], None]
+    ) -> tuple[tuple[Trial, ...], dict[str, Floats], dict[str, WeightedMean]]:
+        """Both learners and the weighted mean on held-out rows: trials, predictions (n,) and concordance of each."""
+        n, chance = len(self.y), self.options.target == "survival"
+        said = {name: np.zeros(n) for name in (*LEARNERS, CONSTANT)}
+        w = np.zeros(n)
+        for fold in range(FOLDS):
+            out = folds(self.known.event, self.options.reading.seed) == fold
+            rows = np.flatnonzero(~out)
+            censoring, weights = self.weigh(rows)
+            for name in LEARNERS:
+                arrays = self.fit(name, rows, weights)
+                said[name][out] = bounded(answers(self.X[out], arrays), self.options.horizon, chance)
+            said[CONSTANT][out] = np.average(self.y[rows], weights=weights.weights)
+            w[out] = censoring.weigh(self.X[out], self.known.take(out), weights.floor).weights
+            on_fold((fold + 1) / FOLDS)
+        missed = {name: (self.y - predicted) ** 2 for name, predicted in said.items()}
+        risks = {name: weighted_mean(loss, w) for name, loss in missed.items()}
+        best = missed[min(LEARNERS, key=lambda name: risks[name].value)]
+        trials = tuple(Trial(name, risks[name], weighted_mean(loss - best, w)) for name, loss in missed.items())
+        seed = self.options.reading.seed
+        order = {
+            name: concordance_interval(self.known.time, self.known.event, said[name], w**2, seed=seed)
+            for name in LEARNERS
+        }
+        return trials, said, order
+
+    def judge(
+        self, model: DurationModel, censoring: Censoring, names: list[Any], X: npt.NDArray[Any], labels: Censored | None
+    ) -> TestDurations:
+        """What a model says of other rows, and its scores where their outcomes are known and enough."""
+        predicted = model.predict(X)
+        if labels is None:
+            return TestDurations(names, predicted)
+        known, y = goal(labels, self.options)
+        if known.event.sum() < 2:
+            return TestDurations(names, predicted)
+        weights = censoring.weigh(X, known, min(0.05, len(self.y) ** -0.5)).weights
+        risk = weighted_mean((y - predicted) ** 2, weights)
+        order = concordance_interval(known.time, known.event, predicted, weights**2, seed=self.options.reading.seed)
+        return TestDurations(names, predicted, risk, order)
+
+
+def goal(labels: Censored, options: CensoredOptions) -> tuple[Censored, Floats]:
+    """Labels cut at the horizon, and what is to be predicted of the known ones (n,): durations, or 1 for beyond it."""
+    if options.target == "mean" or options.horizon is None:
+        known = restricted(labels, options.horizon)
+        return known, np.asarray(known.time, dtype=np.float64)
+    beyond = np.nextafter(options.horizon, np.inf)
+    known = restricted(labels, beyond)
+    return known, np.asarray(known.time >= beyond, dtype=np.float64)
+
+
+def censoring_directions(X: npt.NDArray[Any], known: Censored) -> Floats:
+    """What the end of watching depends on, (d, q), so that `X @ directions` has at most `MOST` columns."""
+    if X.shape[1] <= MOST:
+        return np.eye(X.shape[1])
+    return censoring_score(known, X)[:, None]
+
+
+def folds(event: npt.NDArray[np.bool_], seed: int) -> Ints:
+    """Fold of each row (n,), with equal shares of events in each."""
+    order = np.random.default_rng(seed).permutation(len(event))
+    order = order[np.argsort(event[order], kind="stable")]
+    found = np.empty(len(event), dtype=np.int64)
+    found[order] = np.arange(len(event)) % FOLDS
+    return found
+
+
+def simplest(trials: tuple[Trial, ...]) -> str:
+    """The simplest model whose excess over the best is within a standard error."""
+    return next(t.name for t in trials if t.excess.value <= (t.excess.high - t.excess.low) / 3.92)
+
+
+def outcomes(table: pa.Table, time: str, event: str) -> Censored:
+    """Durations of two columns: numbers; and events as booleans, 0 and 1, or words for them."""
+    for name in (time, event):
+        if table[name].null_count:
+            row = pc.index(pc.is_null(table[name]), True).as_py()
+            raise InputError(f"Column {name!r} has no value: drop the row, or say until when it was watched.", row=row)
+    cells = table[event].to_pylist()
+    flags = [FLAGS.get(cell.lower() if isinstance(cell, str) else cell) for cell in cells]
+    if None in flags:
+        row = flags.index(None)
+        raise InputError(
+            f"Column {event!r} must say whether the end was seen, true or false, 1 or 0; got {cells[row]!r}.", row=row
+        )
+    try:
+        times = np.asarray(table[time].to_pylist(), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"Column {time!r} must hold durations as numbers: {error}.") from None
+    return Censored.from_time_event(times, np.array(flags))
+
+
+def check(labels: Censored, options: CensoredOptions) -> None:
+    """Raise where nothing can be learned of these labels."""
+    if options.horizon is not None and not options.horizon > 0:
+        raise InputError(f"The horizon is {options.horizon:g}: expected a time above 0.")
+    if options.target == "survival" and options.horizon is None:
+        raise InputError("The probability to last beyond a time needs the time: give a horizon.")
+    events = int(labels.event.sum())
+    if events == 0:
+        raise InputError(f"Every row of {options.event!r} is cut off, so no duration is known: some events are needed.")
+    if events < 2 * FEWEST:
+        raise InputError(f"Only {events} rows have an event: at least {2 * FEWEST} are needed to train and to judge.")
+
+
+def proposed(known: Censored) -> str:
+    """A horizon that enough rows reach, as an advice."""
+    return f"set a horizon such as {np.quantile(known.time, 1 - REACHED):.3g}, which {REACHED:.0%} of the rows reach"
+
+
+def notes(task: Task, weights: Weights) -> tuple[str, ...]:
+    """What makes the numbers doubtful."""
+    if task.known.event.all():
+        until = "" if task.options.horizon is None else " before the horizon"
+        return (f"No row is cut off{until}, so that every weight is 1: this is plain regression, which any tool does.",)
+    alarms = weights.alarms()
+    return (*alarms, f"To be safe, {proposed(task.known)}.") if alarms else ()
+
+
+def read_new(
+    path: Path | None, model: DurationModel, embeddings: npt.ArrayLike | Path | None
+) -> tuple[list[Any], npt.NDArray[Any], Censored | None]:
+    """Names of other rows, the rows as numbers, and their outcomes where every row has one."""
+    rows, aside = None, None
+    if path is not None:
+        rows, aside = read_new_rows(path, model.reader, (model.time, model.event), model.id)
+    X = model.reader.read(rows, embeddings)
+    known = aside is not None and not any(column.null_count for column in aside.columns)
+    return names_of(rows, len(X)), X, outcomes(aside, model.time, model.event) if known else None

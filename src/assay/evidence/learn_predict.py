@@ -1,0 +1,60 @@
+"""Predictions of new rows by a model of any kind that `assay learn` left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.errors import InputError
+from assay.evidence.learn_censored_task import read_new
+from assay.evidence.learn_duration_model import KIND as DURATIONS
+from assay.evidence.learn_duration_model import DurationModel
+from assay.evidence.learn_files import write_predictions
+from assay.evidence.learn_folder import write_columns
+from assay.evidence.learn_model import FILE, load_model, predicted, read_test
+from assay.evidence.shown import number
+from assay.kernels.survival_scores import concordance_interval
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Predictions: how they are written, and how they fit labels that stand beside the rows."""
+
+    write: Callable[[Path], None]
+    sentence: str | None = None
+
+
+def predict(folder: Path, new: Path | None, embeddings: Path | None) -> Answers:
+    """What the model in `folder` says of the rows of `new`, or of their embeddings."""
+    if not (folder / FILE).exists():
+        raise InputError(f"{folder} holds no model: name the folder that `assay learn` wrote.")
+    try:
+        kind = json.loads((folder / FILE).read_text(encoding="utf-8")).get("kind")
+    except (ValueError, AttributeError):
+        kind = None  # the reader of classes says what is wrong with it
+    return PREDICT.get(kind, _classes)(folder, new, embeddings)
+
+
+def _classes(folder: Path, new: Path | None, embeddings: Path | None) -> Answers:
+    model = load_model(folder)
+    found = predicted(model, *read_test(new, model, embeddings))
+    told = None
+    if found.accuracy is not None:
+        share, low, high, m = found.accuracy
+        told = f"The model agrees with {number(share, '%', (low, high))} of {m:,} labels."
+    return Answers(lambda path: write_predictions(found, model.space, path), told)
+
+
+def _durations(folder: Path, new: Path | None, embeddings: Path | None) -> Answers:
+    model = DurationModel.load(folder)
+    names, X, labels = read_new(new, model, embeddings)
+    said, told = model.predict(X), None
+    if labels is not None and labels.event.any():
+        order = concordance_interval(labels.time, labels.event, said)
+        told = f"The model orders {number(order.value, '%', (order.low, order.high))} of the comparable pairs rightly."
+    return Answers(lambda path: write_columns({"row": names, model.asked: said}, path), told)
+
+
+PREDICT = {DURATIONS: _durations}
