@@ -181,7 +181,7 @@ def test_bad_input_is_named(lm):
     broken = tiny_language_model()
     with torch.no_grad():
         broken.model.get_input_embeddings().weight[ord("Z")] = float("nan")
-    with pytest.raises(InputError, match="token 2 of an answer is nan") as caught:
+    with pytest.raises(InputError, match="of an answer is nan: look") as caught:
         score_answers(broken, [x, x], [y, broken.encode("aZb")], batch_size=1)
     assert caught.value.row == 1
     assert score_answers(lm, [], []).log_prob.shape == (0,)

@@ -126,7 +126,11 @@ def score_answers(
         for row, each in zip(rows, found, strict=True):
             if not np.isfinite(each).all():
                 at = int(np.flatnonzero(~np.isfinite(each))[0])
-                raise InputError(f"The log-probability of token {at} of an answer is {each[at]}.", row=row)
+                raise InputError(
+                    f"The log-probability of token {at} of an answer is {each[at]}: look at the weights (a "
+                    "half-precision overflow?).",
+                    row=row,
+                )
             tokens[row] = each
         if on_row is not None:
             on_row(min(start + batch_size, len(order)), len(order))
