@@ -22,8 +22,8 @@ def test_order_by_hand():
     """Each part sees what the one before it made; worked out in plain numbers."""
     seen = {}
 
-    def combine(with_, without):
-        seen["combine"] = (with_.tolist(), without.tolist())
+    def combine(with_, without, step):
+        seen["combine"] = (with_.tolist(), without.tolist(), step)
         return with_ + 2 * (with_ - without)
 
     def bias(ids, logits):
@@ -38,7 +38,7 @@ def test_order_by_hand():
     logits, without = torch.tensor([[1.0, 2.0, 0.0, 5.0]]), torch.tensor([[1.0, 1.0, 0.0, 5.0]])
     token = chain(torch.tensor([[7, 8]]), logits, torch.tensor([4]), 6, without)
     assert token.tolist() == [2]
-    assert seen["combine"] == (logits.tolist(), without.tolist())
+    assert seen["combine"] == (logits.tolist(), without.tolist(), 6)
     assert seen["bias"] == [[1.0, 4.0, 0.0, float("-inf")]]  # combined first, then banned
     # After the mark: 1, 4, 3, -inf (a ban is not brought back); halved: 0.5, 2, 1.5.
     mass = np.exp([0.5, 2.0, 1.5])
@@ -152,7 +152,7 @@ def test_bad_logits_name_row_step_and_sample():
 
 
 def test_two_branches_are_asked_for():
-    chain = LogitsChain(combine=lambda a, b: a - b)
+    chain = LogitsChain(combine=lambda a, b, step: a - b)
     with pytest.raises(InputError, match="two branches"):
         chain(NONE, torch.zeros(1, 4), ROW, 0)
     with pytest.raises(InputError, match="one branch"):

@@ -75,7 +75,7 @@ def test_equals_the_plain_loop_whatever_the_batch(lm, chain: LogitsChain):
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_two_branches_share_their_tokens(lm, temperature: float):
-    chain = LogitsChain(combine=lambda w, o: w + 0.7 * (w - o), temperature=temperature, seed=2)
+    chain = LogitsChain(combine=lambda w, o, step: w + (0.7 + 0.1 * step) * (w - o), temperature=temperature, seed=2)
     questions = [lm.encode(text) for text in TEXTS]
     prompts = [lm.encode("Be kind. ") + question for question in questions]
     expected = [[plain(lm, prompts[row], chain, 15, row, questions[row])] for row in range(len(prompts))]
@@ -84,10 +84,14 @@ def test_two_branches_share_their_tokens(lm, temperature: float):
         assert ours == expected
 
 
+def first_branch(logits_with, logits_without, step):
+    return logits_with
+
+
 def test_one_branch_is_the_plain_model(lm):
     prompts, others = [lm.encode(text) for text in TEXTS], [lm.encode(text[::-1] + "!") for text in TEXTS]
-    first = LogitsChain(combine=lambda w, o: w, seed=4)
-    second = LogitsChain(combine=lambda w, o: o, seed=4)
+    first = LogitsChain(combine=first_branch, seed=4)
+    second = LogitsChain(combine=lambda w, o, step: o, seed=4)
     alone = LogitsChain(seed=4)
     settings = {"max_new_tokens": 10, "n_samples": 2}
     assert generate(lm, prompts, without=others, chain=first, **settings) == generate(
@@ -141,10 +145,10 @@ def test_bad_prompts_are_named(lm):
         ([good, good, [3, 128]], {}, "id 128, but tiny knows 0 to 127", 2),
         ([[-1]], {}, "id -1", 0),
         ([good, [5] * 500], {}, "500 tokens and an answer of 64 do not fit into the 512", 1),
-        ([good], {"without": [[]], "chain": LogitsChain(combine=torch.sub)}, "paired prompt is empty", 0),
-        ([good], {"without": [], "chain": LogitsChain(combine=torch.sub)}, "1 prompts and 0 paired", None),
+        ([good], {"without": [[]], "chain": LogitsChain(combine=first_branch)}, "paired prompt is empty", 0),
+        ([good], {"without": [], "chain": LogitsChain(combine=first_branch)}, "1 prompts and 0 paired", None),
         ([good], {"without": [good]}, "go together", None),
-        ([good], {"chain": LogitsChain(combine=torch.sub)}, "go together", None),
+        ([good], {"chain": LogitsChain(combine=first_branch)}, "go together", None),
         ([good], {"n_samples": 0}, "at least 1", None),
         ([good], {"rows": [0, 1]}, "rows must be 1 ids", None),
         ([good], {"rows": [2**20]}, "rows must be 1 ids", None),

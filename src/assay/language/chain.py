@@ -27,7 +27,7 @@ from assay.language.randomness import separate, uniform
 ROWS = 2**20
 """A row's id is `prompt + ROWS * sample`, so that it depends on neither the batch nor the number of samples."""
 
-Combine = Callable[[Tensor, Tensor], Tensor]  # logits with, logits without, (b, V) each -> (b, V)
+Combine = Callable[[Tensor, Tensor, int], Tensor]  # logits with, logits without, (b, V) each, step -> (b, V)
 Bias = Callable[[Tensor, Tensor], Tensor]  # ids (b, t), logits (b, V) -> (b, V)
 Choose = Callable[[Tensor, Tensor, Tensor, int], Tensor]  # ids (b, t), log-probs (b, V), rows (b,), step -> (b,)
 
@@ -38,7 +38,7 @@ class LogitsChain:
 
     Parameters
     ----------
-    combine : called as `combine(logits_with, logits_without)`.
+    combine : called as `combine(logits_with, logits_without, step)`, step 0 for the first new token.
     bans : ids that are never written.
     bias : called as `bias(ids, logits)`; ids (b, t) hold prompt and answer so far, with -1 on the left where
         the prompts of a batch differ in length.
@@ -76,7 +76,7 @@ class LogitsChain:
         ------
         InputError naming the row and the step where a number is no number, or nothing is left to choose.
         """
-        logits = self.scores(ids, logits, logits_without)
+        logits = self.scores(ids, logits, logits_without, step)
         require_numbers(logits, rows, step)
         if self.temperature == 0:
             return logits.argmax(-1)
@@ -85,7 +85,7 @@ class LogitsChain:
             return self.choose(ids, log_probs, rows, step)
         return draw(log_probs, rows, step, self.seed)
 
-    def scores(self, ids: Tensor, logits: Tensor, logits_without: Tensor | None = None) -> Tensor:
+    def scores(self, ids: Tensor, logits: Tensor, logits_without: Tensor | None = None, step: int = 0) -> Tensor:
         """Logits (b, V) in float32 after combine, bans and bias."""
         logits = logits.float()
         if self.combine is not None:
@@ -93,7 +93,7 @@ class LogitsChain:
                 raise InputError(
                     "The chain combines two branches, but only one was given: call generate with without=."
                 )
-            logits = self.combine(logits, logits_without.float())
+            logits = self.combine(logits, logits_without.float(), step)
         banned = [token for token in self.bans if not 0 <= token < logits.shape[-1]]
         if banned:
             raise InputError(f"Token {banned[0]} is banned, but the model has logits for 0 to {logits.shape[-1] - 1}.")
@@ -101,9 +101,9 @@ class LogitsChain:
             logits = logits.index_fill(-1, torch.tensor(self.bans, device=logits.device), float("-inf"))
         return logits if self.bias is None else self.bias(ids, logits)
 
-    def log_probs(self, ids: Tensor, logits: Tensor, logits_without: Tensor | None = None) -> Tensor:
+    def log_probs(self, ids: Tensor, logits: Tensor, logits_without: Tensor | None = None, step: int = 0) -> Tensor:
         """The distribution (b, V) that the next token is drawn from; at temperature 0, all on the likeliest."""
-        logits = self.scores(ids, logits, logits_without)
+        logits = self.scores(ids, logits, logits_without, step)
         if self.temperature == 0:
             best = logits.argmax(-1, keepdim=True)
             return torch.full_like(logits, float("-inf")).scatter_(-1, best, 0.0)

@@ -46,7 +46,7 @@ def generate(
     n_samples : answers for each prompt.
     batch_size : sequences at a time, samples counted; the samples of a prompt stay together, however many they are.
     without : n paired prompts, such as those without a principle. Both run as one batch, the token that
-        `chain.combine(logits_with, logits_without)` leads to goes to both, and chains see the ids of `prompts`.
+        `chain.combine(logits_with, logits_without, step)` leads to goes to both, and chains see the ids of `prompts`.
     rows : ids below 2^20 of the prompts, which key the draws; 0, 1, 2... by default. A prompt with the same id, seed
         and sample number gets the same answer in any call.
     on_row : called as `on_row(prompts done, n)` after each batch.
