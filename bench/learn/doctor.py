@@ -1,21 +1,20 @@
 """`assay learn --method auto` against every method it may choose, and cleanlab's CleanLearning, in ten settings.
 
 Small on purpose, for one core of a busy machine: 20 epochs, three seeds, 2,000 tweets, 10,000 pictures. All methods
-train the same perceptron; what `auto` chooses is trained as the fixed method is, so that its accuracy is that method's.
-Truth is used to score alone. Meta rescaling costs as much as the others together, and is no part of the usual panel.
+train the same perceptron, and `auto` averages those that it takes. Truth is used to score alone. Meta rescaling costs
+as much as the others together, and is no part of the usual panel.
 """
 
 import argparse
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from cleanlab.classification import CleanLearning
 
 from assay.audit.confident_learning import ConfidentLearning
-from assay.evidence.learn_contest import chosen, compare, fitted
+from assay.evidence.learn_contest import compare, fitted
 from assay.evidence.learn_doctor import diagnose
 from assay.evidence.learn_methods import make, panel
 from assay.evidence.results import ResultRow, read_results, versions_of, write_results
@@ -26,13 +25,13 @@ from assay.training.deep.protocol import interval
 from assay.training.out_of_fold import out_of_fold
 from bench.data import RESULTS
 from bench.learn.noisy_digits import show
-from bench.learn.settings import SETTINGS, Setting
+from bench.learn.settings import SETTINGS, Array, Setting
 
 COMMAND = "python -m bench.learn.doctor"
 VERSIONS = versions_of("torch", "scikit-learn", "cleanlab")
 EPOCHS = 20
 POINT = 0.01
-SEEDS = (7, 8, 9)  # the rule of the choice was settled on seeds 0 to 6
+SEEDS = (7, 8, 9)  # the rule of the choice was settled on seeds 0 to 6, that of averaging on 3 to 5
 AUTO, RIVAL = "auto", "cleanlab"
 AFTER, ACCURACY = ": ", "accuracy on true test labels"
 
@@ -42,21 +41,21 @@ def run(setting: Setting, seed: int, epochs: int) -> tuple[dict[str, float], str
     X, given, k = setting.X, setting.given.astype(np.int32), setting.n_classes
     labels = Hard(Space(tuple(map(str, range(k)))), given)
 
-    def right(model: Any) -> float:
-        return float((model.predict_proba(setting.X_test).argmax(axis=1) == setting.truth_test).mean())
+    def right(said: Array) -> float:
+        return float((said.argmax(axis=1) == setting.truth_test).mean())
 
-    scores = {name: right(fitted(name, X, labels, epochs, seed)) for name in panel()}
+    said = {name: fitted(name, X, labels, epochs, seed).predict_proba(setting.X_test) for name in panel()}
+    scores = {name: right(pred_probs) for name, pred_probs in said.items()}
     start = time.process_time()
     confident = ConfidentLearning().fit(given, out_of_fold(X, given, k).pred_probs)
     found = diagnose(confident, X, given.astype(np.int64), labels.present, False, seed)
-    trials = compare(panel(), X, labels, correction(confident.noise_matrix_), epochs, seed)
+    contest = compare(panel(), X, labels, correction(confident.noise_matrix_), found.wrong, epochs, seed)
     took = time.process_time() - start
-    name = chosen(trials, found.wrong).name
-    scores[AUTO] = scores[name]
+    scores[AUTO] = right(np.mean([said[name] for name in contest.taken], axis=0))
     plain = make("cross_entropy", random_state=seed)
     plain.set_params(recipe=replace(plain.default_recipe, epochs=epochs))
-    scores[RIVAL] = right(CleanLearning(plain, seed=seed).fit(X, given))
-    return scores, name, found.pattern, took
+    scores[RIVAL] = right(CleanLearning(plain, seed=seed).fit(X, given).predict_proba(setting.X_test))
+    return scores, "+".join(contest.taken), found.pattern, took
 
 
 def measure(name: str, seeds: tuple[int, ...], epochs: int) -> Iterator[ResultRow]:

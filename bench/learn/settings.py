@@ -23,14 +23,19 @@ FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 
 class Setting(NamedTuple):
-    """Training rows and labels of which some are wrong; test rows and labels that are right; which are wrong."""
+    """Training rows, labels of which some are wrong, and the right ones; test rows and their right labels."""
 
     X: Array
     given: Array
+    truth: Array
     X_test: Array
     truth_test: Array
-    wrong: Array
     n_classes: int
+
+    @property
+    def wrong(self) -> Array:
+        """Which labels are wrong (n,)."""
+        return np.asarray(self.given != self.truth)
 
 
 def digits(kind: str, rate: float, seed: int, tail: float = 1.0) -> Setting:
@@ -47,11 +52,11 @@ def digits(kind: str, rate: float, seed: int, tail: float = 1.0) -> Setting:
         "pair": lambda: pair(y, 10, rate, seed=seed),
         "instance": lambda: instance_dependent(X[train], y, 10, rate, seed=seed),
     }[kind]()
-    return Setting(X[train], noise.labels, X[test], truth[test], noise.wrong, 10)
+    return Setting(X[train], noise.labels, y, X[test], truth[test], 10)
 
 
 @lru_cache(maxsize=1)
-def _tweets(n: int) -> tuple[Array, Array]:
+def _tweets(n: int | None) -> tuple[Array, Array]:
     """Votes (n, 3) for hate, offensive, neither, and 200 numbers a tweet."""
     with gzip.open(shared("davidson-hate-offensive/labeled_data.csv.gz"), "rt", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -61,16 +66,17 @@ def _tweets(n: int) -> tuple[Array, Array]:
     return votes, TruncatedSVD(200, random_state=0).fit_transform(matrix)
 
 
-def tweets(seed: int, n: int = 3000) -> Setting:
-    """Davidson's tweets, labelled by one annotator drawn at random; the truth is what most annotators said."""
+def tweets(seed: int, n: int | None = 3000) -> Setting:
+    """Davidson's tweets, n of them or all, labelled by one annotator each; the truth is what most annotators said."""
     votes, X = _tweets(n)
+    n = len(X)
     rng = np.random.default_rng(seed)
     truth = votes.argmax(axis=1)
     rising = np.cumsum(votes / votes.sum(axis=1, keepdims=True), axis=1)
     one = (rising <= rng.random(n)[:, None]).sum(axis=1).clip(max=2)
     order = rng.permutation(n)
     train, test = order[: n * 2 // 3], order[n * 2 // 3 :]
-    return Setting(X[train], one[train], X[test], truth[test], one[train] != truth[train], 3)
+    return Setting(X[train], one[train], truth[train], X[test], truth[test], 3)
 
 
 def _idx(name: str) -> Array:
@@ -83,8 +89,8 @@ def _idx(name: str) -> Array:
 
 
 @lru_cache(maxsize=1)
-def _clothes() -> tuple[Array, Array, Array, Array]:
-    """Fashion-MNIST in 64 principal directions."""
+def fashion() -> tuple[Array, Array, Array, Array]:
+    """Fashion-MNIST in 64 principal directions: rows and labels, of training and test."""
     images, test = (_idx(f"{part}-images-idx3-ubyte").reshape(-1, 784) / 255.0 for part in ("train", "t10k"))
     pca = PCA(64, random_state=0).fit(images[:10_000])
     X, X_test = pca.transform(images), pca.transform(test)
@@ -93,10 +99,10 @@ def _clothes() -> tuple[Array, Array, Array, Array]:
 
 def clothes(seed: int, n: int = 10_000) -> Setting:
     """Fashion-MNIST, 10,000 rows drawn by the seed, 40 % symmetric noise, its own test set."""
-    X, truth, X_test, truth_test = _clothes()
+    X, truth, X_test, truth_test = fashion()
     rows = np.random.default_rng(seed).permutation(len(X))[:n]
     noise = symmetric(truth[rows], 10, 0.4, seed=seed)
-    return Setting(X[rows], noise.labels, X_test, truth_test, noise.wrong, 10)
+    return Setting(X[rows], noise.labels, truth[rows], X_test, truth_test, 10)
 
 
 def _of(kind: str, rate: float, tail: float = 1.0) -> Callable[[int], Setting]:

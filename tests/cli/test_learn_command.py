@@ -54,7 +54,8 @@ def test_a_table_from_labels_to_predictions(capsys):
     assert "look wrong" in out[0]
     assert {path.name for path in Path("digits.model").iterdir()} == TESTED
     report = read_report(Path("digits.model"))
-    assert report.numbers["method"] in report.numbers["trials"]
+    assert len(report.numbers["methods"]) == 3
+    assert set(report.numbers["methods"]) <= set(report.numbers["trials"])
     assert report.numbers["diagnosis"]["pattern"] == "uniform"
     assert report.numbers["test_accuracy"] > 0.65
     evidence = read_csv(Path("digits.model/evidence.csv"))

@@ -28,7 +28,7 @@ from assay.training.out_of_fold import out_of_fold
 X, Y = load_digits(return_X_y=True)
 DIGITS = Space(tuple("0123456789"))
 QUIET = AuditOptions()
-MODEL = Model(method="cross_entropy", reader=Reader("embedding", {"width": 64}), space=DIGITS, label="y")
+MODEL = Model(methods=("cross_entropy",), reader=Reader("embedding", {"width": 64}), space=DIGITS, label="y")
 
 
 def hard(codes):
@@ -107,31 +107,39 @@ def test_nothing_is_said_of_few_rows():
 def test_ties_go_to_the_simpler():
     rows = [("a", 0.90, 0.02, 0.01), ("b", 0.915, 0.005, 0.01), ("c", 0.92, 0.0, 0.0)]
     trials = [Trial(name, mean, 0.02, behind, error, 1.0) for name, mean, behind, error in rows]
-    assert chosen(trials, wrong=False).name == "b"
-    assert chosen([replace(trials[0], behind=0.009), *trials[1:]], wrong=False).name == "a"
-    assert chosen(trials, wrong=True).name == "c"
+    assert chosen(trials, wrong=False) == ("b",)
+    assert chosen([replace(trials[0], behind=0.009), *trials[1:]], wrong=False) == ("a",)
+
+
+def test_the_three_best_are_averaged_where_labels_are_wrong():
+    trials = [
+        Trial(name, 0.9 - behind, 0.02, behind, 0.01, 1.0) for name, behind in zip("abcd", (3, 0, 2, 1), strict=True)
+    ]
+    assert chosen(trials, wrong=True) == ("b", "d", "c")
+    assert chosen(trials[:2], wrong=True) == ("b", "a")
 
 
 def test_contest_is_seeded_and_corrects():
-    again = [compare(["cross_entropy", "gce"], X[:240], hard(Y[:240]), np.eye(10), 3, seed=1) for _ in range(2)]
-    assert [trial.accuracy for trial in again[0]] == [trial.accuracy for trial in again[1]]
+    again = [compare(["cross_entropy", "gce"], X[:240], hard(Y[:240]), np.eye(10), False, 3, seed=1) for _ in range(2)]
+    assert [trial.accuracy for trial in again[0].trials] == [trial.accuracy for trial in again[1].trials]
     noisy = hard(symmetric(Y[:600], 10, 0.5, seed=0).labels)
     T = np.full((10, 10), 0.5 / 9) + np.eye(10) * (0.5 - 0.5 / 9)
-    (trial,) = compare(["gce"], X[:600], noisy, correction(T), 12, seed=0)
-    assert trial.accuracy > 0.65  # held-out labels are right in half of the rows
-    assert trial.behind == 0
+    found = compare(["gce"], X[:600], noisy, correction(T), True, 12, seed=0)
+    assert found.accuracy > 0.65  # held-out labels are right in half of the rows
+    assert found.trials[0].behind == 0
+    assert (found.accuracy, found.error) == (found.trials[0].accuracy, found.trials[0].error)
 
 
 def test_contest_takes_beliefs_at_their_word():
     p = np.full((400, 10), 0.02)
     p[np.arange(400), Y[:400]] = 0.82
-    (trial,) = compare(["cross_entropy"], X[:400], Soft(DIGITS, p), np.eye(10), 10)
-    assert 0.6 < trial.accuracy <= 0.82 + 1e-9
+    found = compare(["cross_entropy"], X[:400], Soft(DIGITS, p), np.eye(10), False, 10)
+    assert 0.6 < found.accuracy <= 0.82 + 1e-9
 
 
 def test_contest_needs_two_classes_of_some_rows():
     with pytest.raises(InputError, match="--method"):
-        compare(["cross_entropy"], X[:12], hard(np.arange(12) % 10), np.eye(10))
+        compare(["cross_entropy"], X[:12], hard(np.arange(12) % 10), np.eye(10), False)
 
 
 # Every method
@@ -147,7 +155,7 @@ def test_every_method_trains_tells_and_comes_back_to_the_bit(name, tmp_path):
     assert suspect.shape == (300,)
     assert np.isfinite(suspect[labels.present]).mean() > 0.85
     assert make(name).get_params().keys() == model.get_params().keys()
-    save_model(replace(MODEL, method=name, estimator=model), tmp_path)
+    save_model(replace(MODEL, methods=(name,), estimators=(model,)), tmp_path)
     again = load_model(tmp_path)
     np.testing.assert_array_equal(again.predict_proba(X[1000:1100]), model.predict_proba(X[1000:1100]))
 
@@ -158,7 +166,7 @@ def test_the_panel_exists():
 
 def test_a_damaged_model_is_one_sentence(tmp_path):
     model = fitted("cross_entropy", X[:100], hard(Y[:100]), 1, 0)
-    save_model(replace(MODEL, estimator=model), tmp_path)
+    save_model(replace(MODEL, estimators=(model,)), tmp_path)
     (tmp_path / "model.pt").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     with pytest.raises(InputError, match="can't be read"):
         load_model(tmp_path)
@@ -249,8 +257,10 @@ def test_learn_from_a_frame():
     frame = pa.table({"y": [str(code) for code in flipped.labels]})
     options = LearnOptions(candidates=("cross_entropy", "gce"), epochs=15, reading=AuditOptions(label="y"))
     found = learn(frame, options, embeddings=X[:500], test_embeddings=X[500:800])
-    assert found.model.method in {"cross_entropy", "gce"}
-    assert [trial.name for trial in found.trials] == ["cross_entropy", "gce"]
+    assert set(found.model.methods) == {"cross_entropy", "gce"}
+    assert [trial.name for trial in found.contest.trials] == ["cross_entropy", "gce"]
+    alone = [estimator.predict_proba(X[500:800]) for estimator in found.model.estimators]
+    np.testing.assert_allclose(found.test.pred_probs, (alone[0] + alone[1]) / 2)
     assert (found.test.pred_probs.argmax(axis=1) == Y[500:800]).mean() > 0.7
     worst = found.ranking()[: int(flipped.wrong.sum())]
     assert flipped.wrong[worst].mean() > 0.85

@@ -1,8 +1,10 @@
-"""Which method trains best on these labels, judged by labels of which some are wrong.
+"""Which methods train best on these labels, judged by labels of which some are wrong.
 
 Each candidate is cross-validated; its held-out predictions are held against the labels as given, corrected by the
-noise matrix (`assay.kernels.noisy_accuracy`). Where labels are wrong, the best is taken. Where next to none are, those
-that lie within a standard error of the best, row by row, count as equal, and the simplest of the equals is taken.
+noise matrix (`assay.kernels.noisy_accuracy`). Where labels are wrong, the three best are all trained and their
+probabilities averaged: held-out labels cannot tell the best of good methods from the next, and an average need not
+know. Where next to none are wrong, those that lie within a standard error of the best, row by row, count as equal, and
+the simplest of the equals is taken alone.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from assay.training.folds import assign_folds
 
 FOLDS = 3
 ROWS = 6000  # the most rows that methods are compared on
+TEAM = 3  # methods that are averaged where labels are wrong
 FEWEST = 3 * FOLDS  # rows of a class below which it takes no part
 
 
@@ -51,53 +54,80 @@ class Trial:
         return self.behind <= self.behind_error
 
 
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """What the candidates did, and which are taken.
+
+    Parameters
+    ----------
+    trials : one for each candidate, in the order they came in.
+    taken : names of those taken, the best first; the probabilities of several are averaged.
+    accuracy, error : corrected held-out accuracy of what is taken, and its standard error.
+    """
+
+    trials: tuple[Trial, ...]
+    taken: tuple[str, ...]
+    accuracy: float
+    error: float
+
+
 def compare(
     names: Sequence[str],
     X: npt.NDArray[Any],
     labels: Hard | Soft,
     weights: Floats,
+    wrong: bool,
     epochs: int | None = None,
     seed: int = 0,
     tell: Callable[[float], None] = lambda _done: None,
-) -> list[Trial]:
-    """Cross-validate methods on rows (n, d), in the order of `names`.
+) -> Contest:
+    """Cross-validate methods on rows (n, d), and take some of them.
 
     Parameters
     ----------
     names : methods, the simplest first.
     labels : as given; beliefs are taken at their word and not corrected.
     weights : (k, k) of `correction`, for hard labels.
+    wrong : whether more than a few labels are wrong.
     """
     given = _codes(labels)
     rows = _rows(given, labels.present, seed)
     fold = assign_folds(given[rows], FOLDS, random_state=seed)
-    scores: dict[str, Floats] = {}
+    said: dict[str, npt.NDArray[np.float32]] = {}
     seconds = {}
     for at, name in enumerate(names):
         start = time.perf_counter()
-        scores[name] = np.empty(len(rows))
+        said[name] = np.empty((len(rows), labels.space.n_classes), dtype=np.float32)
         for held in range(FOLDS):
             train, judged = rows[fold != held], rows[fold == held]
-            said = fitted(name, X[train], labels.take(train), epochs, seed).predict_proba(X[judged]).argmax(axis=1)
-            right = labels.p[judged, said] if isinstance(labels, Soft) else corrected(said, given[judged], weights)
-            scores[name][fold == held] = right
+            said[name][fold == held] = fitted(name, X[train], labels.take(train), epochs, seed).predict_proba(X[judged])
             tell((at * FOLDS + held + 1) / (len(names) * FOLDS))
         seconds[name] = time.perf_counter() - start
+
+    def right(pred_probs: npt.NDArray[np.float32]) -> Floats:
+        """How right each row (m,) is."""
+        top = pred_probs.argmax(axis=1)
+        return labels.p[rows, top] if isinstance(labels, Soft) else corrected(top, given[rows], weights)
+
+    scores = {name: right(pred_probs) for name, pred_probs in said.items()}
     best = max(names, key=lambda name: scores[name].mean())
     trials = []
     for name in names:
         mean, error = mean_and_error(scores[name])
         behind, behind_error = mean_and_error(scores[best] - scores[name])
         trials.append(Trial(name, mean, error, behind, behind_error, seconds[name]))
-    return trials
+    taken = chosen(trials, wrong)
+    return Contest(tuple(trials), taken, *mean_and_error(right(np.mean([said[name] for name in taken], axis=0))))
 
 
-def chosen(trials: Sequence[Trial], wrong: bool) -> Trial:
-    """The best where labels are `wrong`; else the first that is not beaten by more than a standard error.
+def chosen(trials: Sequence[Trial], wrong: bool) -> tuple[str, ...]:
+    """The three best where labels are `wrong`; else the first that is not beaten by more than a standard error.
 
     A tie that goes to the simplest is a bet that nothing is gained, which a diagnosis of wrong labels speaks against.
     """
-    return next(trial for trial in trials if (trial.behind == 0 if wrong else trial.tied))
+    if wrong:
+        return tuple(trial.name for trial in sorted(trials, key=lambda trial: trial.behind)[:TEAM])
+    return (next(trial.name for trial in trials if trial.tied),)
 
 
 def fitted(name: str, X: npt.NDArray[Any], labels: Hard | Soft, epochs: int | None, seed: int) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,23 +32,29 @@ class Model:
 
     Parameters
     ----------
-    method : name of the method.
+    methods : names of the methods; the probabilities of several are averaged.
     reader : how rows become numbers.
     space : the classes, columns of `predict_proba`.
     label, id : columns of the table that it was trained on.
-    estimator : fitted; None before it is.
+    estimators : one for each method, fitted; empty before they are.
     """
 
-    method: str
+    methods: tuple[str, ...]
     reader: Reader
     space: Space
     label: str
     id: str | None = None
-    estimator: Any = None
+    estimators: tuple[Any, ...] = ()
+
+    @property
+    def method(self) -> str:
+        """What it was trained by, in words."""
+        return self.methods[0] if len(self.methods) == 1 else f"an average of {', '.join(self.methods)}"
 
     def predict_proba(self, X: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Probabilities (n, k) of rows as the reader gives them."""
-        return np.asarray(self.estimator.predict_proba(X))
+        said = [np.asarray(estimator.predict_proba(X), dtype=np.float64) for estimator in self.estimators]
+        return np.asarray(sum(said) / len(said))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,62 +106,76 @@ def save_model(model: Model, folder: Path) -> None:
     from assay.training.deep import torch
     from assay.training.deep.run import snapshot
 
-    fitted = model.estimator
+    members, kept = [], []
+    for method, fitted in zip(model.methods, model.estimators, strict=True):
+        members.append(
+            {
+                "method": method,
+                "recipe": (fitted.recipe or fitted.default_recipe).to_dict(),
+                "counts": [int((fitted.evidence()["given"] == name).sum()) for name in fitted.classes_],
+                "n_networks": int(fitted.objective_.n_models),
+            }
+        )
+        scale = {"mean": torch.from_numpy(fitted.mean_), "scale": torch.from_numpy(fitted.scale_)}
+        kept.append({**snapshot(fitted.network_, fitted.objective_), **scale})
     told = {
-        "method": model.method,
-        "recipe": (fitted.recipe or fitted.default_recipe).to_dict(),
+        "members": members,
         "classes": list(model.space.names),
         "label": model.label,
         "id": model.id,
-        "n_features": int(fitted.n_features_in_),
-        "counts": [int((fitted.evidence()["given"] == name).sum()) for name in fitted.classes_],
-        "n_networks": int(fitted.objective_.n_models),
+        "n_features": int(model.estimators[0].n_features_in_),
     }
-    scale = {"mean": torch.from_numpy(fitted.mean_), "scale": torch.from_numpy(fitted.scale_)}
     with files.replacing(folder / WEIGHTS) as out:
-        torch.save({**snapshot(fitted.network_, fitted.objective_), **scale}, out)
+        torch.save(kept, out)
     model.reader.save(folder)
     files.write_bytes(folder / FILE, json.dumps(told, indent=1).encode())
 
 
 def load_model(folder: Path) -> Model:
     """Read what `save_model` wrote; raises InputError where there is none or it is damaged."""
-    require("torch", "deep", "Predicting")
+    torch = require("torch", "deep", "Predicting")
+    if not (folder / FILE).exists():
+        raise InputError(f"{folder} holds no model: name the folder that `assay learn` wrote.")
+    try:
+        told = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        kept = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
+        return Model(
+            methods=tuple(member["method"] for member in told["members"]),
+            estimators=tuple(
+                _restored(member, values, told["classes"], told["n_features"])
+                for member, values in zip(told["members"], kept, strict=True)
+            ),
+            reader=Reader.load(folder),
+            space=Space(tuple(told["classes"])),
+            label=told["label"],
+            id=told["id"],
+        )
+    except (KeyError, TypeError, ValueError, RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"The model in {folder} can't be read ({type(error).__name__}): train it again.") from error
+
+
+def _restored(member: dict[str, Any], kept: dict[str, Any], classes: list[str], n_features: int) -> Any:
+    """A fitted estimator from what `save_model` kept of it."""
     from assay.training.deep import nn, torch
     from assay.training.deep.backbones import mlp
     from assay.training.deep.batches import Data
     from assay.training.deep.recipe import Recipe
     from assay.training.deep.run import restore
 
-    if not (folder / FILE).exists():
-        raise InputError(f"{folder} holds no model: name the folder that `assay learn` wrote.")
-    try:
-        told = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        kept = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
-        reader = Reader.load(folder)
-        recipe = Recipe(**{**told["recipe"], "milestones": tuple(told["recipe"]["milestones"])})
-        fitted = make(told["method"]).set_params(recipe=replace(recipe))
-        k = len(told["classes"])
-        networks = [mlp((told["n_features"],), k) for _ in range(told["n_networks"])]
-        network = networks[0] if len(networks) == 1 else nn.ModuleList(networks)
-        objective = fitted.make_objective()
-        # Some objectives shape the network by the sizes of the classes; no row itself is needed to predict.
-        given = torch.arange(k).repeat_interleave(torch.tensor(told["counts"]))
-        rows = Data(torch.zeros(1, told["n_features"]).expand(len(given), -1), given, k)
-        objective.begin(len(given), k, rows, network)
-        restore(network, objective, {"model": kept["model"], "objective": kept["objective"]})
-    except (KeyError, TypeError, ValueError, RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"The model in {folder} can't be read ({type(error).__name__}): train it again.") from error
+    recipe = Recipe(**{**member["recipe"], "milestones": tuple(member["recipe"]["milestones"])})
+    fitted = make(member["method"]).set_params(recipe=recipe)
+    k = len(classes)
+    networks = [mlp((n_features,), k) for _ in range(member["n_networks"])]
+    network = networks[0] if len(networks) == 1 else nn.ModuleList(networks)
+    objective = fitted.make_objective()
+    # Some objectives shape the network by the sizes of the classes; no row itself is needed to predict.
+    given = torch.arange(k).repeat_interleave(torch.tensor(member["counts"]))
+    rows = Data(torch.zeros(1, n_features).expand(len(given), -1), given, k)
+    objective.begin(len(given), k, rows, network)
+    restore(network, objective, {"model": kept["model"], "objective": kept["objective"]})
     fitted.network_, fitted.objective_ = network.eval(), objective.eval()
     fitted.mean_, fitted.scale_ = kept["mean"].numpy(), kept["scale"].numpy()
-    fitted.n_features_in_, fitted.classes_ = told["n_features"], np.array(told["classes"])
-    return Model(
-        method=told["method"],
-        estimator=fitted,
-        reader=reader,
-        space=Space(tuple(told["classes"])),
-        label=told["label"],
-        id=told["id"],
-    )
+    fitted.n_features_in_, fitted.classes_ = n_features, np.array(classes)
+    return fitted

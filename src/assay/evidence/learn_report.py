@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from assay.evidence import plots
-from assay.evidence.learn_contest import Trial
+from assay.evidence.learn_contest import Contest, Trial
+from assay.evidence.learn_methods import trainables
 from assay.evidence.learn_run import Learned
 from assay.evidence.report import Column, Command, Fact, Grid, Prose, Report, Section
 from assay.evidence.results import versions_of
@@ -54,19 +55,18 @@ def facts(found: Learned) -> tuple[Fact, ...]:
     if found.test is not None and found.test.accuracy is not None:
         share, low, high, m = found.test.accuracy
         parts.append(Fact("Agreement on the test", share, (low, high), "%", f"{m:,} labels as given there"))
-    if found.trials:
-        won = found.won
-        value, interval = bounds(won)
+    if found.contest is not None:
+        value, interval = bounds(found.contest)
         note = "held-out labels, corrected for being wrong"
         parts.append(Fact("Expected accuracy", value, interval, "%", note))
     parts += [
-        Fact("Method", found.model.method, None, "", found.title),
+        Fact("Method", " + ".join(found.model.methods), None, "", found.title),
         Fact("Labels that look wrong", flagged, None, "", f"{number(flagged / n, '%')} of {n:,}"),
     ]
     return tuple(parts)
 
 
-def bounds(trial: Trial) -> tuple[float, tuple[float, float]]:
+def bounds(trial: Trial | Contest) -> tuple[float, tuple[float, float]]:
     """Accuracy of a trial and its 95 % interval, within 0..1: a correction may lead outside."""
     low, high = trial.accuracy - 1.96 * trial.error, trial.accuracy + 1.96 * trial.error
     inside = np.clip([trial.accuracy, low, high], 0, 1).tolist()
@@ -75,13 +75,13 @@ def bounds(trial: Trial) -> tuple[float, tuple[float, float]]:
 
 def why(found: Learned) -> Section | None:
     """What is wrong with the labels, and how methods did on them."""
-    if found.diagnosis is None:
+    if found.diagnosis is None or found.contest is None:
         return None
-    rows = sorted(found.trials, key=lambda trial: -trial.accuracy)
+    rows = sorted(found.contest.trials, key=lambda trial: -trial.accuracy)
     shares = np.array([bounds(trial)[0] for trial in rows])
     intervals = np.array([bounds(trial)[1] for trial in rows])
     bars = plots.bars(
-        f"{found.model.method} is chosen of {len(rows)} methods",
+        f"{', '.join(found.contest.taken)} chosen of {len(rows)} methods",
         [trial.name for trial in rows],
         shares,
         intervals,
@@ -103,9 +103,9 @@ def why(found: Learned) -> Section | None:
                 ),
                 round(trial.seconds, 1),
             )
-            for trial in found.trials
+            for trial in found.contest.trials
         ),
-        note="The best is taken."
+        note="The three best are trained, and their probabilities averaged."
         if found.diagnosis.wrong
         else "Next to no label is wrong: of the methods within one standard error of the best, the simplest is taken.",
     )
@@ -118,7 +118,8 @@ def why(found: Learned) -> Section | None:
 
 def training(found: Learned) -> Section:
     """How the training went."""
-    history, best = found.model.estimator.history_, found.model.estimator.best_epoch_
+    first, network = found.model.methods[0], found.model.estimators[0]
+    history, best = network.history_, network.best_epoch_
     blocks: list[Any] = []
     if best is not None and len(history) > 1:
         accuracy = np.array([entry["validation_accuracy"] for entry in history])
@@ -128,11 +129,12 @@ def training(found: Learned) -> Section:
             if fallen > 0.02
             else f"Agreement with held-out labels is highest after epoch {best}"
         )
-        note = "The held-out labels are as wrong as the others, so that agreement stays below accuracy."
+        note = f"By {first}. Held-out labels are as wrong as the others: agreement stays below accuracy."
         blocks.append(plots.learning_curve(title, np.arange(len(history)), accuracy, best=float(best), note=note))
     if found.predictions.notes:
         blocks.append(Prose("\n\n".join(found.predictions.notes)))
-    return Section("The training", f"{len(history)} epochs of {found.title.lower()}.", tuple(blocks))
+    lead = f"{len(history)} epochs of {trainables()[first].title.lower()}."
+    return Section("The training", lead, tuple(blocks))
 
 
 def suspects(found: Learned) -> Section:

@@ -18,7 +18,7 @@ from assay.audit.confident_learning import ConfidentLearning
 from assay.errors import InputError, require
 from assay.evidence.audit_options import AuditOptions, Progress
 from assay.evidence.audit_predictions import Predictions, describe
-from assay.evidence.learn_contest import Trial, chosen, compare, fitted
+from assay.evidence.learn_contest import Contest, Trial, compare, fitted
 from assay.evidence.learn_doctor import DENSE, Diagnosis, diagnose
 from assay.evidence.learn_methods import AUTO, panel, trainables
 from assay.evidence.learn_model import Model, Predicted, predicted, read_test
@@ -61,9 +61,9 @@ class Learned:
     predictions : held-out probabilities of a quick judge, and what they are worth.
     confident : what confident learning makes of them.
     diagnosis : what is wrong with the labels; None where a method was named.
-    trials : how the candidates did; empty where a method was named.
+    contest : how the candidates did; None where a method was named.
     suspect : (n,) in 0..1, higher = more suspicious: the mean of the ranks by the method and by confident learning.
-    by_method : (n,) suspicion of the method alone; nan for rows it did not train on.
+    by_method : (n,) suspicion of the method alone, of several their mean rank; nan for rows not trained on.
     test : predictions for the test rows, or None.
     warnings : what makes the numbers doubtful.
     """
@@ -75,7 +75,7 @@ class Learned:
     predictions: Predictions
     confident: ConfidentLearning
     diagnosis: Diagnosis | None
-    trials: tuple[Trial, ...]
+    contest: Contest | None
     suspect: npt.NDArray[np.float64]
     by_method: npt.NDArray[np.float64]
     test: Predicted | None
@@ -84,7 +84,7 @@ class Learned:
     @property
     def title(self) -> str:
         """What the method is called."""
-        return trainables()[self.model.method].title
+        return ", ".join(trainables()[name].title for name in self.model.methods)
 
     def ranking(self) -> npt.NDArray[np.int64]:
         """Labelled rows (m,), the most suspicious first; ties by row."""
@@ -108,22 +108,20 @@ class Learned:
             "flagged": self.confident.is_issue_[rows],
         }
 
-    @property
-    def won(self) -> Trial:
-        """The candidate that was taken, where there were any."""
-        return chosen(self.trials, self.diagnosis is not None and self.diagnosis.wrong)
-
     def why(self) -> str:
         """Why this method, in a sentence."""
-        if not self.trials:
+        if self.contest is None:
             return f"{self.title}, as asked."
-        won = self.won
-        best = max(self.trials, key=lambda trial: trial.accuracy)
-        share = number(min(max(won.accuracy, 0.0), 1.0), "%")
-        if won.name == best.name:
-            told = f"{won.name} is best of {len(self.trials)} methods on held-out labels, at {share} once these are "
+        taken, trials = self.contest.taken, self.contest.trials
+        best = max(trials, key=lambda trial: trial.accuracy).name
+        share = number(min(max(self.contest.accuracy, 0.0), 1.0), "%")
+        if len(taken) > 1:
+            told = f"The average of the {len(taken)} methods that are best of {len(trials)} on held-out labels: "
+            return told + f"{', '.join(taken)}; {share} right once these labels are corrected for being wrong."
+        if taken[0] == best:
+            told = f"{best} is best of {len(trials)} methods on held-out labels, at {share} once these are "
             return told + "corrected for being wrong."
-        told = f"{won.name} is the simplest of the methods that the best, {best.name}, does not beat by more than a "
+        told = f"{taken[0]} is the simplest of the methods that the best, {best}, does not beat by more than a "
         return told + f"standard error on held-out labels ({share} once these are corrected for being wrong)."
 
     def verdict(self) -> str:
@@ -148,13 +146,14 @@ class Learned:
             "labelled": int(self.labels.present.sum()),
             "classes": list(self.table.labels.space.names),
             "method": self.model.method,
+            "methods": list(self.model.methods),
             "why": self.why(),
             "flagged": int(self.confident.is_issue_.sum()),
             "error_rate_by_model": self.confident.error_rate_,
             "diagnosis": None
             if self.diagnosis is None
             else {"pattern": self.diagnosis.pattern, **told(self.diagnosis)},
-            "trials": {trial.name: told(trial) for trial in self.trials},
+            "trials": {} if self.contest is None else {trial.name: told(trial) for trial in self.contest.trials},
             "test_accuracy": None if self.test is None or self.test.accuracy is None else self.test.accuracy[0],
             "warnings": list(self.warnings),
         }
@@ -202,7 +201,7 @@ def learn(
     check_classes(table)
     tell("reading", 1.0)
     reader, features, X = fit_reader(table, options.reading, embeddings, lambda done: tell("computing features", done))
-    model = Model(method=options.method, reader=reader, space=table.labels.space, label=table.label, id=table.id)
+    model = Model(methods=(options.method,), reader=reader, space=table.labels.space, label=table.label, id=table.id)
     new = None if test is None and test_embeddings is None else read_test(test, model, test_embeddings)
     tell("computing features", 1.0)
     k = table.labels.space.n_classes
@@ -216,20 +215,26 @@ def learn(
         features=features, notes=features.notes, warnings=features.warnings,
     )  # fmt: skip
     confident = ConfidentLearning().fit(y, found.pred_probs, None if present.all() else present)
-    name, diagnosis, trials = options.method, None, list[Trial]()
-    if name == AUTO:
+    taken: tuple[str, ...] = (options.method,)
+    diagnosis, contest = None, None
+    if options.method == AUTO:
         tell("examining labels", 0.0)
         diagnosis = diagnose(confident, X, y, present, isinstance(labels, Soft), seed)
         tell("examining labels", 1.0)
         weights = correction(confident.noise_matrix_) if k <= DENSE else np.eye(k)
-        names = options.candidates or panel()
-        trials = compare(names, X, labels, weights, options.epochs, seed, lambda done: tell("comparing methods", done))
-        name = chosen(trials, diagnosis.wrong).name
-    tell("training", 0.0)
-    estimator = fitted(name, X, labels, options.epochs, seed)
+        contest = compare(
+            options.candidates or panel(), X, labels, weights, diagnosis.wrong, options.epochs, seed,
+            lambda done: tell("comparing methods", done),
+        )  # fmt: skip
+        taken = contest.taken
+    estimators = list[Any]()
+    for name in taken:
+        tell("training", len(estimators) / len(taken))
+        estimators.append(fitted(name, X, labels, options.epochs, seed))
     tell("training", 1.0)
-    model = replace(model, method=name, estimator=estimator)
-    by_method = np.where(present, np.asarray(estimator.evidence()["suspect"], dtype=np.float64), np.nan)
+    model = replace(model, methods=taken, estimators=tuple(estimators))
+    suspicions = [np.asarray(estimator.evidence()["suspect"], dtype=np.float64) for estimator in estimators]
+    by_method = np.where(present, suspicions[0] if len(taken) == 1 else combined(*suspicions), np.nan)
     return Learned(
         table=table,
         labels=labels,
@@ -238,7 +243,7 @@ def learn(
         predictions=predictions,
         confident=confident,
         diagnosis=diagnosis,
-        trials=tuple(trials),
+        contest=contest,
         suspect=combined(by_method, -confident.scores_.astype(np.float64)),
         by_method=by_method,
         test=None if new is None else predicted(model, *new),

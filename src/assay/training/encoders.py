@@ -41,6 +41,7 @@ def encode(
     encoder: str | Path = "minilm",
     *,
     batch_size: int = 64,
+    side: int = SIDE,
     on_row: Progress | None = None,
 ) -> Floats:
     """Embed texts or images.
@@ -50,6 +51,7 @@ def encode(
     items : n texts ("minilm" or a folder), or n pictures as `image_features` takes them ("efficientnet").
     encoder : "minilm", "efficientnet", or the folder of a sentence-transformers model.
     batch_size : items at a time.
+    side : pixels that pictures are drawn up or down to; fewer are faster and see less.
     on_row : called as `on_row(done, n)` after each batch.
 
     Returns
@@ -65,8 +67,10 @@ def encode(
         raise InputError("There is nothing to encode.")
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}: it must be at least 1.")
+    if side < 32:
+        raise InputError(f"side is {side}: the encoder of images sees nothing below 32 pixels.")
     if encoder == "efficientnet":
-        embed = _efficientnet()
+        embed = _efficientnet(side)
     elif encoder == "minilm" or Path(encoder).is_dir():
         for row, item in enumerate(items):
             if not isinstance(item, str):
@@ -115,7 +119,7 @@ def _sentences(encoder: str | Path) -> Callable[[Any, int], Floats]:
     return embed
 
 
-def _efficientnet() -> Callable[[Any, int], Floats]:
+def _efficientnet(side: int) -> Callable[[Any, int], Floats]:
     """A function from a batch of pictures to the mean of the last feature map."""
     torch = require("torch", "deep", "Encoding images")
     code, weights = _weights("efficientnet")
@@ -126,7 +130,7 @@ def _efficientnet() -> Callable[[Any, int], Floats]:
     model = model.eval().to(device)
 
     def embed(pictures: Any, start: int) -> Floats:
-        pixels = np.stack([open_picture(picture, start + i, SIDE) for i, picture in enumerate(pictures)])
+        pixels = np.stack([open_picture(picture, start + i, side) for i, picture in enumerate(pictures)])
         batch = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float()
         with torch.inference_mode():
             # Lite models were trained on pixels scaled to -1..1 by 127 and 128, not by ImageNet's mean and deviation.
