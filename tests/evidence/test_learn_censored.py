@@ -59,6 +59,7 @@ def test_folds_share_the_events():
     assert np.ptp(np.bincount(fold[event])) <= 1
 
 
+@pytest.mark.claim
 @pytest.mark.parametrize("target", ["mean", "survival"])
 def test_held_out_error_is_that_on_labels_nobody_saw(target):
     """The weighted error of held-out rows against the error on the true labels of those very rows, over seeds."""
@@ -71,5 +72,5 @@ def test_held_out_error_is_that_on_labels_nobody_saw(target):
         true = np.mean((truth - said["linear"]) ** 2)
         ratios.append(trials[0].risk.value / true)
         assert trials[0].risk.low < true * 1.3
-        assert order["linear"].value > 0.7
-    assert abs(np.mean(ratios) - 1) < 0.15
+        assert order["linear"].value > 0.6
+    assert abs(np.mean(ratios) - 1) < 0.1

@@ -11,7 +11,7 @@ from sklearn.model_selection import GridSearchCV
 
 from assay.errors import InputError
 from assay.kernels.censoring import Timeline, bandwidth_scores, beran
-from assay.kernels.censoring_weights import CensoringLaw
+from assay.kernels.censoring_weights import CensoringLaw, censoring_score, own_weights
 from assay.kernels.survival_scores import brier, concordance, weighted_mean
 from assay.labels import Censored
 from assay.labels.formats.survival import as_structured, read_survival
@@ -97,6 +97,39 @@ def test_beran_is_the_definition_with_each_row_left_out(ticks):
         assert np.isclose(law.at([t], x[None])[0], hand, rtol=1e-9)
 
 
+def test_rates_scale_every_step_of_beran():
+    """By hand: rows at risk count as their rate, and each step as the query's; ties leave one by one."""
+    X, _, time, event = rows(60, 1)
+    line = Timeline(time, event)
+    points, rate = X[line.order] / 0.2, np.exp(X[line.order, 0])
+    at = np.flatnonzero(~line.censored)
+    got = beran(line, points, points[at], at, at, rates=(rate, rate[at]))[0]
+    for place, found in zip(at, got, strict=True):
+        kernel = np.exp(-0.5 * ((points - points[place]) ** 2).sum(1))
+        kernel[place], g = 0, 1.0
+        for j in np.flatnonzero(line.censored[:place]):
+            g *= max(0, 1 - kernel[j] * rate[place] / (kernel * rate)[j:].sum())
+        assert np.isclose(found, g, rtol=1e-9, atol=1e-12)
+    ones = np.ones(60)
+    plain = beran(line, points, points[at], at, at)[0]
+    assert np.array_equal(plain, beran(line, points, points[at], at, at, rates=(ones, ones[at]))[0])
+
+
+def test_the_score_is_coxs_model_of_the_censorings():
+    rng = np.random.default_rng(3)
+    X, Y = rng.normal(size=(4000, 6)), rng.exponential(size=4000)
+    C = rng.exponential(np.exp(-X @ np.array([1.0, -0.5, 0, 0, 0, 0])))
+    time, event = np.minimum(Y, C), Y <= C
+    for change in (lambda t: t, lambda t: t**3):
+        line = Timeline(change(time), event)
+        found = censoring_score(line, X[line.order])
+        assert np.allclose(found, [1, -0.5, 0, 0, 0, 0], atol=0.06)
+    lifelines = pytest.importorskip("lifelines")
+    table = dict(enumerate(X.T)) | {"time": time, "cut": ~event}
+    rival = lifelines.CoxPHFitter().fit(pytest.importorskip("pandas").DataFrame(table), "time", "cut")
+    assert np.allclose(found, rival.params_, atol=0.003)
+
+
 def test_beran_from_one_place_to_another_is_the_ratio():
     X, _, time, event = rows(200, 2)
     line = Timeline(time, event)
@@ -158,7 +191,7 @@ def test_mean_by_hand():
 def test_nothing_censored_is_plain_regression():
     X, Y, _, _ = rows()
     seen = np.ones(len(Y), dtype=bool)
-    for law in ("kaplan_meier", "beran"):
+    for law in ("kaplan_meier", "beran", "score"):
         model = CensoredRegressor(law=law).fit(X, Y, seen)
         assert (model.weights_.weights == 1).all()
         assert np.array_equal(model.predict(X), LinearRegression().fit(X, Y).predict(X))
@@ -174,8 +207,8 @@ def test_a_flat_kernel_is_kaplan_meier():
 
 def test_only_the_order_of_times_matters():
     X, _, time, event = rows(200, 5, ticks=4)
-    for points in (None, X):
-        one, other = (CensoringLaw(t, event, points, bandwidth=0.4).own()[0] for t in (time, np.exp(time)))
+    for points, score in ((None, False), (X, False), (X, True)):
+        one, other = (CensoringLaw(t, event, points, 0.4, score).own()[0] for t in (time, np.exp(time)))
         assert np.array_equal(one, other, equal_nan=True)
 
 
@@ -216,6 +249,59 @@ def test_the_bandwidth_follows_the_dependence():
         picked.append(grid[np.argmax(bandwidth_scores(line, points[line.order], grid))])
     assert picked[0] == 10
     assert picked[1] <= 0.3
+
+
+# Rivals -------------------------------------------------------------------------------------------------------------
+
+
+def test_scikit_survival_has_the_same_weights_where_times_are_continuous():
+    """And other ones where they are tied: it reads the curve at T, which counts the censorings of that very time."""
+    rival = pytest.importorskip("sksurv.nonparametric").ipc_weights
+    for ticks in (None, 2):
+        _, _, time, event = rows(500, 20, ticks)
+        line = Timeline(time, event)
+        seen = event & (line.left[line.places(time, after=True)] > 0)
+        weights = ipcw(Censored.from_time_event(time, event), floor=0).weights
+        at_it = np.where(seen, 1 / line.left[line.places(time, after=True)], 0)
+        theirs = rival(event, time)
+        np.testing.assert_allclose(theirs[seen], at_it[seen], rtol=1e-10)
+        if ticks is None:
+            np.testing.assert_allclose(weights[seen], theirs[seen], rtol=1e-10)
+        else:
+            assert (weights[seen] <= theirs[seen] * (1 + 1e-12)).all()
+            assert (weights[seen] < theirs[seen] * 0.98).any()
+    tied = np.array([1.0, 2, 2, 3, 3, 4]), np.array([1, 0, 1, 0, 1, 1]) == 1
+    assert np.allclose(rival(tied[1], tied[0]), [1, 0, 4 / 3, 0, 8 / 3, 8 / 3])
+    assert np.allclose(ipcw(Censored.from_time_event(*tied), floor=0).weights, [1, 0, 1, 0, 4 / 3, 8 / 3])
+
+
+@pytest.mark.parametrize("ticks", [None, 3])
+def test_scikit_survival_and_lifelines_have_the_same_concordance(ticks):
+    harrell = pytest.importorskip("sksurv.metrics").concordance_index_censored
+    X, _, time, event = rows(300, 21, ticks)
+    predicted = np.round(X[:, 0], 2)
+    ours = concordance(time, event, predicted)
+    assert np.isclose(ours, harrell(event, time, -predicted)[0], rtol=1e-12)
+    if ticks is None:  # of rows tied in time lifelines compares pairs of events too
+        theirs = pytest.importorskip("lifelines.utils").concordance_index(time, predicted, event)
+        assert np.isclose(ours, theirs, rtol=1e-12)
+
+
+def test_scikit_survival_has_the_same_concordance_of_uno_and_brier_score():
+    """On rows whose law of censoring comes from others, below a horizon, with continuous times."""
+    metrics = pytest.importorskip("sksurv.metrics")
+    X, _, time, event = rows(400, 22)
+    more, _, later, seen = rows(200, 23)
+    horizon = 2.5
+    train, test = (as_structured(Censored.from_time_event(*each)) for each in ((time, event), (later, seen)))
+    law = CensoringLaw(time, event)
+    weights = np.where(seen & (later < horizon), 1 / law.at(later), 0)
+    theirs = metrics.concordance_index_ipcw(train, test, -more[:, 0], tau=horizon)[0]
+    assert np.isclose(concordance(later, seen, more[:, 0], weights**2), theirs, rtol=1e-10)
+    survival = np.clip(more[:, 0], 0.05, 0.95)
+    model = CensoredRegressor(law="kaplan_meier", floor=0).fit(X, time, event)
+    ours = brier_score(model, more, later, survival, horizon, seen)
+    assert np.isclose(ours, metrics.brier_score(train, test, survival, horizon)[1][0], rtol=1e-10)
 
 
 # State --------------------------------------------------------------------------------------------------------------
@@ -331,8 +417,11 @@ def test_bad_settings_are_told_in_a_sentence():
 
 @pytest.mark.claim
 def test_weights_remove_the_excess_error_and_beran_estimates_the_risk():
-    """Half censored by X, n=2000, eight seeds; second moments against those of all labels, intervals over seeds."""
-    removed, errors = [], {"kaplan_meier": [], "beran": []}
+    """Half censored by X, n=2000, eight seeds; second moments against those of all labels, intervals over seeds.
+
+    With eight columns of noise more, Beran's curves see no near rows, and those along the score do.
+    """
+    removed, errors = [], {law: [] for law in ("kaplan_meier", "beran", "beran of 10", "score of 10")}
     for seed in range(100, 108):
         X, Y, time, event = rows(2000, seed)
         test, truth, _, _ = rows(5000, 1000 + seed)
@@ -349,11 +438,18 @@ def test_weights_remove_the_excess_error_and_beran_estimates_the_risk():
         for law, points in (("kaplan_meier", None), ("beran", X)):
             found = weighted_mean(short.time**2, ipcw(short, points).weights).value
             errors[law].append(found / np.mean(np.minimum(Y, 4) ** 2) - 1)
+        wide = np.column_stack([X, np.random.default_rng(seed).normal(size=(2000, 8))])
+        for law in ("beran", "score"):
+            made = CensoringLaw(short.time, short.event, wide, score=law == "score")
+            found = weighted_mean(short.time**2, own_weights(made, short.event).weights).value
+            errors[f"{law} of 10"].append(found / np.mean(np.minimum(Y, 4) ** 2) - 1)
     assert min(removed) > 0.9
     assert np.mean(removed) > 0.95
     half = {law: stats.t.ppf(0.975, 7) * stats.sem(each) for law, each in errors.items()}
     assert np.mean(errors["kaplan_meier"]) + half["kaplan_meier"] < -0.03
     assert abs(np.mean(errors["beran"])) < max(half["beran"], 0.02)
+    assert np.mean(errors["beran of 10"]) + half["beran of 10"] < -0.03
+    assert abs(np.mean(errors["score of 10"])) < 0.05 < abs(np.mean(errors["beran of 10"]))
 
 
 @pytest.mark.claim
@@ -368,7 +464,7 @@ def test_planted_censoring_on_real_durations(shared_data, study):
     best = np.argmax(abs(told))
     z = (X[:, best] - X[:, best].mean()) / X[:, best].std() * np.sign(told[best])
     full = LinearRegression().fit(X, Y).predict(X)
-    removed, bias = {"kaplan_meier": [], "beran": []}, {"kaplan_meier": [], "beran": []}
+    removed, bias = {"kaplan_meier": [], "beran": [], "score": []}, {"kaplan_meier": [], "beran": [], "score": []}
     for seed in range(5):
         C = np.random.default_rng(seed).exponential(1.5 * np.exp(-0.6 * z))
         time, event = np.minimum(Y, C), Y <= C
@@ -376,10 +472,12 @@ def test_planted_censoring_on_real_durations(shared_data, study):
         for law in removed:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
-                model = CensoredRegressor(law=law).fit(X, time, event, covariates=z[:, None])
+                told = {"beran": {"covariates": z[:, None]}}.get(law, {})  # the score has to find that feature
+                model = CensoredRegressor(law=law).fit(X, time, event, **told)
             removed[law].append(1 - np.mean((model.predict(X) - full) ** 2) / naive)
             bias[law].append(weighted_mean(time, model.weights_.weights).value - 1)
-    assert np.mean(removed["beran"]) > 0.85
-    assert np.mean(removed["beran"]) > np.mean(removed["kaplan_meier"])
-    half = stats.t.ppf(0.975, 4) * stats.sem(bias["beran"])
-    assert abs(np.mean(bias["beran"])) < max(half, 0.03)
+    for law in ("beran", "score"):
+        assert np.mean(removed[law]) > 0.85
+        assert np.mean(removed[law]) > np.mean(removed["kaplan_meier"])
+        half = stats.t.ppf(0.975, 4) * stats.sem(bias[law])
+        assert abs(np.mean(bias[law])) < max(half, 0.03)

@@ -200,7 +200,7 @@ def learn_censored(
     trials, held_out, order = task.compare(lambda done: tell("comparing models", done))
     learner = simplest(trials)
     tell("training", 0.0)
-    censoring, weights = task.weigh(np.arange(len(X)))
+    law, weights = task.weigh(np.arange(len(X)))
     model = replace(model, learner=learner, arrays=task.fit(learner, np.arange(len(X)), weights))
     tell("training", 1.0)
     line = Timeline(labels.time, labels.event)
@@ -215,6 +215,6 @@ def learn_censored(
         order=order[learner],
         lasting=survival_curve(line),
         watching=survival_curve(line, of_censoring=True),
-        test=None if new is None else task.judge(model, censoring, *new),
+        test=None if new is None else task.judge(model, law, *new),
         warnings=(*features.warnings, *notes(task, weights)),
     )

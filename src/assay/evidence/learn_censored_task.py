@@ -19,7 +19,7 @@ from assay.evidence.learn_rows import names_of, read_new_rows
 from assay.kernels.censoring_weights import CensoringLaw, Weights, inverse, own_weights
 from assay.kernels.survival_scores import WeightedMean, concordance_interval, weighted_mean
 from assay.labels import Censored
-from assay.learn.censored import FEWEST, censoring_score, restricted
+from assay.learn.censored import FEWEST, restricted
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -79,20 +79,6 @@ class TestDurations:
 
 
 @dataclass(frozen=True, slots=True)
-class Censoring:
-    """A law of censoring and what it depends on: `X @ directions`, or nothing."""
-
-    law: CensoringLaw
-    directions: Floats | None
-
-    def weigh(self, X: npt.NDArray[Any], known: Censored, floor: float) -> Weights:
-        """Weights of rows (m,) that the law has not seen."""
-        points = None if self.directions is None else X @ self.directions
-        chance = np.where(known.event, self.law.at(known.time, points), np.nan)
-        return inverse(chance, known.event, np.zeros(len(X), dtype=np.bool_), floor)
-
-
-@dataclass(frozen=True, slots=True)
 class Task:
     """Rows (n, d), labels with the horizon in them, and what is to be predicted (n,), read where `known.event`."""
 
@@ -107,20 +93,20 @@ class Task:
         known, y = goal(labels, options)
         return cls(X, known, y, options)
 
-    def weigh(self, rows: Ints) -> tuple[Censoring, Weights]:
+    def weigh(self, rows: Ints) -> tuple[CensoringLaw, Weights]:
         """The law of censoring of some rows, and their weights."""
-        known, directions = self.known.take(rows), None
+        known = self.known.take(rows)
         if self.options.weights == "conditional":
-            directions = censoring_directions(self.X[rows], known)
-        points = None if directions is None else self.X[rows] @ directions
-        law = CensoringLaw(known.time, known.event, points)
+            law = likeliest(known, self.X[rows])
+        else:
+            law = CensoringLaw(known.time, known.event)
         weights = own_weights(law, known.event)
         if weights.effective_rows < FEWEST:
             raise InputError(
                 f"The known labels are worth {weights.effective_rows:.1f} equal rows, fewer than {FEWEST}: bring more "
                 f"rows with events, or {proposed(known)}."
             )
-        return Censoring(law, directions), weights
+        return law, weights
 
     def fit(self, learner: str, rows: Ints, weights: Weights) -> dict[str, npt.NDArray[Any]]:
         """Arrays of a learner, fitted to the rows whose label is known."""
@@ -141,12 +127,12 @@ class Task:
         for fold in range(FOLDS):
             out = folds(self.known.event, self.options.reading.seed) == fold
             rows = np.flatnonzero(~out)
-            censoring, weights = self.weigh(rows)
+            law, weights = self.weigh(rows)
             for name in LEARNERS:
                 arrays = self.fit(name, rows, weights)
                 said[name][out] = bounded(answers(self.X[out], arrays), self.options.horizon, chance)
             said[CONSTANT][out] = np.average(self.y[rows], weights=weights.weights)
-            w[out] = censoring.weigh(self.X[out], self.known.take(out), weights.floor).weights
+            w[out] = weights_by(law, self.X[out], self.known.take(out), weights.floor)
             on_fold((fold + 1) / FOLDS)
         missed = {name: (self.y - predicted) ** 2 for name, predicted in said.items()}
         risks = {name: weighted_mean(loss, w) for name, loss in missed.items()}
@@ -160,7 +146,7 @@ class Task:
         return trials, said, order
 
     def judge(
-        self, model: DurationModel, censoring: Censoring, names: list[Any], X: npt.NDArray[Any], labels: Censored | None
+        self, model: DurationModel, law: CensoringLaw, names: list[Any], X: npt.NDArray[Any], labels: Censored | None
     ) -> TestDurations:
         """What a model says of other rows, and its scores where their outcomes are known and enough."""
         predicted = model.predict(X)
@@ -169,9 +155,9 @@ class Task:
         known, y = goal(labels, self.options)
         if known.event.sum() < 2:
             return TestDurations(names, predicted)
-        weights = censoring.weigh(X, known, min(0.05, len(self.y) ** -0.5)).weights
-        risk = weighted_mean((y - predicted) ** 2, weights)
-        order = concordance_interval(known.time, known.event, predicted, weights**2, seed=self.options.reading.seed)
+        w = weights_by(law, X, known, min(0.05, len(self.y) ** -0.5))
+        risk = weighted_mean((y - predicted) ** 2, w)
+        order = concordance_interval(known.time, known.event, predicted, w**2, seed=self.options.reading.seed)
         return TestDurations(names, predicted, risk, order)
 
 
@@ -185,11 +171,19 @@ def goal(labels: Censored, options: CensoredOptions) -> tuple[Censored, Floats]:
     return known, np.asarray(known.time >= beyond, dtype=np.float64)
 
 
-def censoring_directions(X: npt.NDArray[Any], known: Censored) -> Floats:
-    """What the end of watching depends on, (d, q), so that `X @ directions` has at most `MOST` columns."""
-    if X.shape[1] <= MOST:
-        return np.eye(X.shape[1])
-    return censoring_score(known, X)[:, None]
+def likeliest(known: Censored, X: npt.NDArray[Any]) -> CensoringLaw:
+    """Of rows that are near by all features and of rows that are near by their rate, the law that tells more."""
+    law = CensoringLaw(known.time, known.event, X, score=True)
+    if X.shape[1] > MOST or known.event.all():
+        return law
+    other = CensoringLaw(known.time, known.event, X)
+    return other if other.likelihood > law.likelihood else law
+
+
+def weights_by(law: CensoringLaw, X: npt.NDArray[Any], known: Censored, floor: float) -> Floats:
+    """Weights (m,) of rows that the law has not seen."""
+    chance = np.where(known.event, law.at(known.time, X), np.nan)
+    return inverse(chance, known.event, np.zeros(len(X), dtype=np.bool_), floor).weights
 
 
 def folds(event: npt.NDArray[np.bool_], seed: int) -> Ints:

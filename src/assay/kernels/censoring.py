@@ -102,6 +102,7 @@ def beran(
     until: Ints,
     skip: Ints | None = None,
     then: Ints | None = None,
+    rates: tuple[Floats, Floats] | None = None,
 ) -> tuple[Floats, Floats, Bools]:
     """Beran's conditional law of censoring around each query, with a Gaussian kernel of bandwidth one.
 
@@ -115,6 +116,9 @@ def beran(
     until : (m,) places of `line.places`: censorings before them count.
     skip : (m,) place of the query itself, which is left out; None: the queries are other rows.
     then : (m,) places at or after `until`, for the chance of not being censored from `until` to there.
+    rates : relative rates of censoring of rows (n,) and of queries (m,), above 0, from a first guess: a row counts as
+        much of the mass at risk as it is likelier to be censored, and the query's own rate scales every step. Where the
+        guess is right a wide kernel has no bias, where it is not the kernel mends it. None: all 1.
 
     Returns
     -------
@@ -126,10 +130,11 @@ def beran(
     skip = np.full(m, -1, dtype=np.int64) if skip is None else np.ascontiguousarray(skip, dtype=np.int64)
     last = until if then is None else np.ascontiguousarray(then, dtype=np.int64)
     before, within, mass = np.ones(m), np.ones(m), np.empty(m)
+    rate, own = (np.ones(len(points)), np.ones(m)) if rates is None else rates
     rows, asked = (np.ascontiguousarray(each, dtype=np.float64) for each in (points, queries))
 
     def run(start: int, stop: int) -> None:
-        _beran(rows, line.censored, asked, until, last, skip, start, stop, before, within, mass)
+        _beran(rows, line.censored, rate, asked, own, until, last, skip, start, stop, before, within, mass)
 
     if m * len(rows) > 1 << 20:
         in_threads(run, m)
@@ -143,7 +148,12 @@ def beran(
 
 
 def bandwidth_scores(
-    line: Timeline, points: npt.NDArray[np.floating[Any]], grid: npt.ArrayLike, bins: int = 10, most: int = 1000
+    line: Timeline,
+    points: npt.NDArray[np.floating[Any]],
+    grid: npt.ArrayLike,
+    rates: Floats | None = None,
+    bins: int = 10,
+    most: int = 1000,
 ) -> Floats:
     """Leave-one-out log-likelihood of the censoring process, a row, for every bandwidth of a grid.
 
@@ -155,6 +165,7 @@ def bandwidth_scores(
     line : the rows in time.
     points : (n, d) features in the order of `line`, standardised.
     grid : (g,) bandwidths.
+    rates : (n,) as for `beran`, in the order of `line`.
     bins : intervals, with equal counts of censorings.
     most : rows that score, evenly picked from the order of time; all rows serve as neighbours.
 
@@ -172,10 +183,10 @@ def bandwidth_scores(
     interval = np.searchsorted(cuts, time)  # (cut, next cut]
     start = np.where(hidden, edges[interval], line.places(time))
     end = np.where(hidden, edges[interval + 1], start)
-    scores = []
+    scores, given = [], None if rates is None else (rates, rates[at])
     for h in np.asarray(grid, dtype=np.float64):
         scaled = points / h
-        before, within, _ = beran(line, scaled, scaled[at], start, at, end)
+        before, within, _ = beran(line, scaled, scaled[at], start, at, end, given)
         chance = np.where(hidden, before * (1 - within), before)
         scores.append(np.log(np.maximum(chance, 1 / n)).mean())
     return np.array(scores)
@@ -210,7 +221,9 @@ def _own(order: Any, event: Any) -> Any:
 def _beran(
     points: Any,
     censored: Any,
+    rate: Any,
     queries: Any,
+    own: Any,
     until: Any,
     last: Any,
     skip: Any,
@@ -223,7 +236,8 @@ def _beran(
     """Fill `before`, `within` and `mass` of queries start..stop-1; the loops over lanes are vectorised."""
     n, d = points.shape
     x = np.zeros((d, LANES))
-    u, v, own = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
+    u, v, me = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
+    mine = np.zeros(LANES)
     risk, b, w, far, near = np.zeros(LANES), np.zeros(LANES), np.zeros(LANES), np.zeros(LANES), np.zeros(LANES)
     for base in range(start, stop, LANES):
         width = min(LANES, stop - base)
@@ -231,7 +245,7 @@ def _beran(
             row = base + min(q, width - 1)
             for k in range(d):
                 x[k, q] = queries[row, k]
-            u[q], v[q], own[q] = until[row], last[row], skip[row]
+            u[q], v[q], me[q], mine[q] = until[row], last[row], skip[row], own[row]
             risk[q], b[q], w[q] = 0.0, 1.0, 1.0
         for j in range(n - 1, -1, -1):
             for q in range(LANES):
@@ -244,16 +258,17 @@ def _beran(
             for q in range(LANES):
                 near[q] = exp_below_zero(-0.5 * far[q])
             for q in range(LANES):
-                near[q] = 0.0 if own[q] == j else near[q]
+                near[q] = 0.0 if me[q] == j else near[q]
+            r = rate[j]
             if censored[j]:
                 for q in range(LANES):
-                    more = risk[q] + near[q]
-                    left = risk[q] / more if more > 0.0 else 1.0
+                    more = risk[q] + near[q] * r
+                    left = max(risk[q] + near[q] * (r - mine[q]), 0.0) / more if more > 0.0 else 1.0
                     b[q] *= left if j < u[q] else 1.0
                     w[q] *= left if j >= u[q] and j < v[q] else 1.0
                     risk[q] = more
             else:
                 for q in range(LANES):
-                    risk[q] += near[q]
+                    risk[q] += near[q] * r
         for q in range(width):
             before[base + q], within[base + q], mass[base + q] = b[q], w[q], risk[q]

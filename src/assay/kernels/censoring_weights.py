@@ -12,12 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import optimize
 
 from assay.errors import InputError
 from assay.kernels.censoring import Timeline, bandwidth_scores, beran
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+
+ROUNDS = 4  # between rates and their baseline; the direction then moves by less than its error
 
 
 class CensoringLaw:
@@ -28,6 +31,12 @@ class CensoringLaw:
     time, event : (n,) times, and whether the label is known.
     points : (n, d) what censoring may depend on; None for one law for all (Kaplan-Meier).
     bandwidth : of Beran's kernel, in standard deviations; None to choose one by likelihood.
+    score : whether rows are near each other by `censoring_score` alone, which then is the first guess of their rates
+        too [design]: of many features, where every row is far from every other.
+
+    Attributes
+    ----------
+    likelihood : leave-one-out log-likelihood of the censoring process, a row, where a bandwidth was chosen; else nan.
     """
 
     def __init__(
@@ -36,8 +45,10 @@ class CensoringLaw:
         event: npt.ArrayLike,
         points: npt.ArrayLike | None = None,
         bandwidth: float | None = None,
+        score: bool = False,
     ) -> None:
         self.line = Timeline(time, event)
+        self.likelihood = float("nan")
         self._points: Floats | None = None
         if points is None or not self.line.censored.any():  # without censoring every law is one
             return
@@ -48,18 +59,26 @@ class CensoringLaw:
             )
         self._center, scale = raw.mean(0), raw.std(0)
         self._scale = np.where(scale > 1e-12 * np.abs(self._center), scale, np.inf)  # constant columns drop out
-        standard = self._standard(raw)[self.line.order]
+        standard = ((raw - self._center) / self._scale)[self.line.order]
+        self._direction = censoring_score(self.line, standard) if score else None
+        near, rates = self._near(standard)
+        n, d = near.shape
         if bandwidth is None:
-            n, d = raw.shape
             grid = n ** (-1 / (d + 4)) * 2.0 ** np.arange(-1, 5)
-            bandwidth = float(grid[np.argmax(bandwidth_scores(self.line, standard, grid))])
+            scores = bandwidth_scores(self.line, near, grid, rates)
+            bandwidth, self.likelihood = float(grid[np.argmax(scores)]), float(scores.max())
         if not bandwidth > 0:
             raise InputError(f"bandwidth is {bandwidth}: expected a number above 0, or None to choose one.")
         self.bandwidth = bandwidth
-        self._points = standard / bandwidth
+        self._points, self._rates = near / bandwidth, rates
 
-    def _standard(self, points: Floats) -> Floats:
-        return np.asarray((points - self._center) / self._scale)
+    def _near(self, standard: Floats) -> tuple[Floats, Floats]:
+        """By what rows are near each other, of standardised features (m, d), and their rates of censoring (m,)."""
+        if self._direction is None:
+            return standard, np.ones(len(standard))
+        score = standard @ self._direction
+        spread = float(np.sqrt(self._direction @ self._direction)) or 1.0
+        return score[:, None] / spread, np.exp(np.clip(score, -20, 20))
 
     def own(self) -> tuple[Floats, Bools]:
         """G(T_i- | X_i) of the rows themselves, each left out of Beran's law (n,), nan for censored rows.
@@ -72,8 +91,8 @@ class CensoringLaw:
             return line.own(), alone
         places = np.flatnonzero(~line.censored)
         rows, g = line.order[places], np.full(n, np.nan)
-        until = line.places(line.time[places])
-        g[rows], _, alone[rows] = beran(line, self._points, self._points[places], until, places)
+        until, rates = line.places(line.time[places]), (self._rates, self._rates[places])
+        g[rows], _, alone[rows] = beran(line, self._points, self._points[places], until, places, rates=rates)
         return g, alone
 
     def at(self, time: npt.ArrayLike, points: npt.ArrayLike | None = None, after: bool = False) -> Floats:
@@ -87,8 +106,32 @@ class CensoringLaw:
                 f"The law was fitted on {len(self._center)} features and is asked at {len(places)} times: expected as "
                 f"many finite rows and columns, got {raw.shape}."
             )
-        queries = self._standard(raw) / self.bandwidth
-        return beran(self.line, self._points, queries, places)[0]
+        near, rates = self._near((raw - self._center) / self._scale)
+        return beran(self.line, self._points, near / self.bandwidth, places, rates=(self._rates, rates))[0]
+
+
+def censoring_score(line: Timeline, points: Floats) -> Floats:
+    """The direction (d,) in which the rate of censoring grows: exp(points @ direction) is proportional to it.
+
+    The proportional-hazards model of Cox (1972) with a unit penalty, of standardised features (n, d), in the order of
+    `line`: Poisson regression of the censorings, a row being exposed to the baseline's cumulative hazard until its
+    time, and the baseline of Breslow, turn by turn. Only the order of times matters.
+    """
+    weights = np.zeros(points.shape[1] + 1)
+    for _ in range(ROUNDS):
+        rate = np.exp(points @ weights[1:])
+        until = np.cumsum(line.censored / np.cumsum(rate[::-1])[::-1])
+        until = np.maximum(until, until[until > 0].min() / 2)
+
+        def loss(w: Floats, until: Floats = until) -> tuple[float, Floats]:
+            log = np.minimum(points @ w[1:] + w[0], 30.0)
+            expected = until * np.exp(log)
+            missed = expected - line.censored
+            slope = np.r_[missed.sum(), missed @ points + w[1:]]
+            return float(expected.sum() - log[line.censored].sum() + 0.5 * w[1:] @ w[1:]), slope
+
+        weights = optimize.minimize(loss, weights, jac=True, method="L-BFGS-B").x
+    return np.asarray(weights[1:], dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,13 +14,15 @@ The left limit matters with ties: a censoring at the instant of an event comes a
 
 When to use: durations, lifetimes, times to default, under right censoring that depends at most on the features. When
 not: censoring that knows the label (people leave because they are ill); labels beyond the longest follow-up, which no
-weight recovers: set `tau` and learn min(Y, tau). In more than about five features Beran's curve sees no near rows:
-give the few that censoring depends on, or a learned representation, as `covariates`.
+weight recovers: set `tau` and learn min(Y, tau). In more than about five features Beran's curve sees no near rows: take
+`law="score"`, or give the few that censoring depends on, or a learned representation, as `covariates`.
 
 Departures (the paper states none of these): Gaussian kernel on standardised features; bandwidth by the leave-one-out
 likelihood of the censoring process in ten intervals; weights cut at n^{1/2}; a row without any neighbour takes the
-Kaplan-Meier law. `tests/learn/test_censored.py` has the tie rules in numbers; scikit-survival reads the curve at T, not
-before it, and differs where times are tied.
+Kaplan-Meier law. `law="score"` is Beran's curve along one direction, that of a log-linear rate of censoring, with this
+rate as its start: each step is scaled by the row's own rate over those at risk, so that a wide kernel has no bias where
+the rate is right. It mends most of the bias that Beran's smoothing leaves. `tests/learn/test_censored.py` has the tie
+rules in numbers; scikit-survival reads the curve at T, not before it, and differs where times are tied.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.linear_model import LinearRegression, PoissonRegressor
+from sklearn.linear_model import LinearRegression
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from assay.errors import InputError
@@ -53,7 +55,7 @@ METHOD = {
     "status": "stable",
 }
 
-Law = Literal["kaplan_meier", "beran"]
+Law = Literal["kaplan_meier", "beran", "score"]
 Floats = npt.NDArray[np.float64]
 
 FEWEST = 10  # effective rows below which nothing is learned
@@ -83,33 +85,6 @@ def ipcw(
     return own_weights(CensoringLaw(labels.time, labels.event, points, bandwidth), labels.event, floor)
 
 
-def censoring_score(labels: Censored, X: npt.ArrayLike) -> Floats:
-    """The one direction (d,) along which rows differ most in how soon watching ends: X @ direction for `covariates`.
-
-    Where features are many every row is far from every other, and Beran's curve sees no neighbours. Censoring that
-    depends on X through one number does so through this one; the paper has nothing of the kind [design]. The direction
-    is that of a log-linear rate of censoring, fitted by Poisson regression with a small penalty: only the order of rows
-    along it is used, so that the rate need not be constant in time.
-
-    Examples
-    --------
-    >>> X = np.tile(np.eye(2), (50, 1))
-    >>> time = np.where(X[:, 0] > 0, 1.0, 4.0)
-    >>> score = censoring_score(Censored.from_time_event(time, np.arange(100) % 4 > 1), X)
-    >>> bool(score[0] > score[1])
-    True
-    """
-    rows, watched = np.asarray(X, dtype=np.float64), labels.time
-    scale = rows.std(0)
-    scale[scale <= 1e-9 * np.abs(rows.mean(0))] = np.inf
-    seen = watched > 0
-    rate = ~labels.event[seen] / watched[seen]
-    unit = rate.sum() / len(rate) or 1.0
-    model = PoissonRegressor(alpha=1 / len(rows), max_iter=300)
-    model.fit((rows[seen] - rows.mean(0)) / scale, rate / unit, sample_weight=watched[seen])
-    return np.asarray(model.coef_ / scale, dtype=np.float64)
-
-
 def restricted(labels: Censored, tau: float | None) -> Censored:
     """The labels min(Y, tau): rows watched until tau are known then. None: as they are."""
     if tau is None:
@@ -126,7 +101,8 @@ class CensoredRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     regressor : any of scikit-learn's that takes `sample_weight`; None: least squares.
-    law : "kaplan_meier" where censoring does not depend on X, "beran" where it may.
+    law : "kaplan_meier" where censoring does not depend on X; "beran" where it may; "score" where it may and X has more
+        than a few features: rows are near each other by one number, the rate of censoring that they make likely.
     bandwidth : of Beran's kernel, in standard deviations; None: by likelihood, on a grid of six.
     floor : the least chance to be seen that counts; None: n^{-1/2}, at most 0.05.
     tau : learn min(Y, tau); None: Y itself.
@@ -171,15 +147,15 @@ class CensoredRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
         Warns where labels had hardly a chance to be seen; refuses where fewer than ten effective rows are left.
         """
-        if self.law not in ("kaplan_meier", "beran"):
-            raise InputError(f"law is {self.law!r}: expected 'kaplan_meier' or 'beran'.")
+        if self.law not in ("kaplan_meier", "beran", "score"):
+            raise InputError(f"law is {self.law!r}: expected 'kaplan_meier', 'beran' or 'score'.")
         labels = restricted(read_survival(y, event), self.tau)
         X = validate_data(self, X)
         if len(X) != labels.n_rows:
             raise InputError(f"X has {len(X)} rows and the labels {labels.n_rows}: they must be of the same rows.")
         points = None if self.law == "kaplan_meier" else X if covariates is None else covariates
         self._given = covariates is not None
-        self.law_ = CensoringLaw(labels.time, labels.event, points, self.bandwidth)
+        self.law_ = CensoringLaw(labels.time, labels.event, points, self.bandwidth, score=self.law == "score")
         self.weights_ = own_weights(self.law_, labels.event, self.floor)
         if self.weights_.effective_rows < FEWEST:
             raise InputError(
@@ -202,7 +178,7 @@ class CensoredRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """Weights of other rows, with the law of the training rows; arguments as for `fit`."""
         check_is_fitted(self)
         labels = restricted(read_survival(y, event), self.tau)
-        if self.law == "beran" and (covariates is not None) != self._given:
+        if self.law != "kaplan_meier" and (covariates is not None) != self._given:
             raise InputError(f"`fit` was given {'' if self._given else 'no '}covariates: do likewise here.")
         points = validate_data(self, X, reset=False) if covariates is None else covariates
         survival = np.where(labels.event, self.law_.at(labels.time, points), np.nan)
