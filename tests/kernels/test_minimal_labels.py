@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.kernels.minimal_labels import SEARCHES, children, kept, lowest_or_highest, minimal_labels
+from assay.kernels.minimal_labels import SEARCHES as EVERY
+from assay.kernels.minimal_labels import children, kept, lowest_or_highest, minimal_labels
 
 LAM = 0.1
+SEARCHES = [search for search in EVERY if search != "conservative"]
 
 
 def joins(items, bottom=0):
@@ -205,3 +207,8 @@ def test_ties_and_order_of_items_change_nothing(search):
 def test_kept_items_grow_with_the_label():
     items = [0b01, 0b10, 0b11, 0b00]
     assert [kept(items, label) for label in range(4)] == [(3,), (0, 3), (1, 3), (0, 1, 2, 3)]
+
+
+def test_the_conservative_label_is_the_join():
+    tried = minimal_labels([1, 4, 4], needs(0), LAM, search="conservative", bottom=8)
+    assert (tried.minimal, tried.calls) == ([13], 0)

@@ -100,7 +100,7 @@ class Tried:
         if new := new[:room]:
             self.rounds += 1
             for label, loss in zip(new, self.score(new), strict=True):
-                self.losses[label] = math.inf if math.isnan(loss) else float(loss)
+                self.losses[label] = float(loss) if math.isfinite(loss) else math.inf
 
     def similar(self, labels: Iterable[int]) -> list[int]:
         """Those of the labels that were scored and lose at most `lam`, the least loss first, then by `order`."""
@@ -190,12 +190,19 @@ def upward(tried: Tried, items: Sequence[int], top: int, bottom: int, batch: int
     exhaustive(tried, items, top, bottom, batch, first=True)
 
 
+def conservative(tried: Tried, items: Sequence[int], top: int, bottom: int, batch: int) -> None:
+    """The join of all, without a look: the baseline."""
+    del items, bottom, batch
+    tried.minimal = [top]
+
+
 SEARCHES = {
     "exact": exact,
     "greedy": greedy,
     "leave-one-out": leave_one_out,
     "upward": upward,
     "exhaustive": exhaustive,
+    "conservative": conservative,
 }
 
 
