@@ -28,10 +28,10 @@ def test_the_processor_of_transformers(rule: str, width: int, n_vocabulary: int)
 
 
 @pytest.mark.parametrize(("rule", "width"), SCHEMES)
-@pytest.mark.parametrize("unique", [False, True])
-def test_the_detector_of_transformers(rule: str, width: int, unique: bool):
+@pytest.mark.parametrize("unique", [False, "ngram"])
+def test_the_detector_of_transformers(rule: str, width: int, unique: bool | str):
     config = WatermarkingConfig(0.25, 2.0, KEY, rule, width)
-    theirs = WatermarkDetector(LlamaConfig(vocab_size=150), "cpu", config, ignore_repeated_ngrams=unique)
+    theirs = WatermarkDetector(LlamaConfig(vocab_size=150), "cpu", config, ignore_repeated_ngrams=bool(unique))
     ids = torch.randint(3, 30, (4, 50), generator=torch.Generator().manual_seed(3))
     found = theirs(ids, return_dict=True)
     ours = GreenMark(KEY, 150, width=width, rule=rule)
@@ -86,6 +86,13 @@ def test_products_that_overflow_are_seeded_alike():
     ids = torch.randint(0, 97, (4, 6), generator=torch.Generator().manual_seed(5))
     logits = torch.randn(4, 97, generator=torch.Generator().manual_seed(6))
     assert torch.equal(ours.bias(ids, logits), theirs(ids, logits))
+
+
+def test_a_token_that_meets_its_set_again_counts_once():
+    """lefthash looks at the last token alone: (1, 2, 3) and (7, 2, 3) are one number."""
+    mark, tokens = GreenMark(KEY, 100, width=2, rule="lefthash"), flat([[1, 2, 3, 7, 2, 3]], 100)
+    assert mark.count(*tokens, unique="ngram")[0].tolist() == [4]
+    assert mark.count(*tokens)[0].tolist() == [3]
 
 
 def test_kept_sets_are_bounded(monkeypatch: pytest.MonkeyPatch):

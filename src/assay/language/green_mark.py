@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -113,17 +114,25 @@ class GreenMark(Mark):
         added = torch.from_numpy(green).to(logits.device).view(len(ids), n) * self.delta
         return logits.scatter_add(-1, tried, added.to(logits.dtype))
 
-    def count(self, tokens: Tokens, offsets: Ints, unique: bool = True) -> tuple[Ints, Floats]:
-        """Of each text: tokens scored (n,), green ones among them (n,)."""
-        keep = self.keep(tokens, offsets, unique) if unique or self.sets is not None else np.zeros(0, dtype=bool)
+    def count(self, tokens: Tokens, offsets: Ints, unique: bool | Literal["ngram"] = True) -> tuple[Ints, Floats]:
+        """Of each text: tokens scored (n,), green ones among them (n,).
+
+        Other libraries' rules give different n-grams the same set, and a token that meets its set twice says nothing
+        new the second time. `unique` counts it once, which makes the p-value exact; "ngram" counts as they do.
+        """
+        keep = self.keep(tokens, offsets, bool(unique)) if unique or self.sets is not None else np.zeros(0, dtype=bool)
         if self.sets is None:
             scored, found = marked_texts.green_counts(tokens, offsets, self.width, self.start, self.threshold, keep)
             return scored, found.astype(np.float64)
         ends = np.flatnonzero(keep)
         last = ends - (self.span - self.width)  # of the window, whose last token is the scored one or the one before
         windows = tokens[last[:, None] + np.arange(1 - self.width, 1)].astype(np.int64)
-        green = self.sets.are_green(windows, tokens[ends].astype(np.int64))
         text = np.searchsorted(offsets, ends, side="right") - 1
+        if unique is True:
+            met = np.column_stack([text, self.sets.seeds(windows), tokens[ends]])
+            first = np.unique(met, axis=0, return_index=True)[1]
+            ends, windows, text = ends[first], windows[first], text[first]
+        green = self.sets.are_green(windows, tokens[ends].astype(np.int64))
         n = len(offsets) - 1
         counted: Ints = np.bincount(text, minlength=n).astype(np.int64)
         return counted, np.bincount(text, weights=green, minlength=n).astype(np.float64)

@@ -66,7 +66,7 @@ class GumbelMark(Mark):
         noise = -torch.log(-_log_u(absorb(other[:, None], tokens)))
         return (keyed / logs.exp() + noise).argmax(-1)
 
-    def count(self, tokens: Tokens, offsets: Ints, unique: bool = True) -> tuple[Ints, Floats]:
+    def count(self, tokens: Tokens, offsets: Ints, unique: bool | str = True) -> tuple[Ints, Floats]:
         """Of each text: tokens scored (n,), the sum of their scores `-log(1 - u)` (n,)."""
         keep = self.keep(tokens, offsets, True) if unique else np.zeros(0, dtype=bool)
         scored, score = marked_texts.gumbel_sums(tokens, offsets, self.width, self.start, keep)
