@@ -32,6 +32,7 @@ class PromptedAnswers:
     prompt : ids of a query (text) and items (texts); None for the model's chat template with `question_and_notes`. Ids
         that stand before the first item should not depend on the items.
     max_new_tokens : where an answer is cut off.
+    stop : characters that end an answer, such as "." and a line's end; the token that holds one is not part of it.
     batch_size : subsets scored at a time.
     reuse : run what all prompts of a question begin with only once.
 
@@ -46,12 +47,14 @@ class PromptedAnswers:
         *,
         prompt: Callable[[str, Sequence[str]], list[int]] | None = None,
         max_new_tokens: int = 32,
+        stop: str = "",
         batch_size: int = 16,
         reuse: bool = True,
     ) -> None:
         self.lm = lm
         self.prompt = prompt or (lambda query, items: lm.chat(question_and_notes(query, items), SYSTEM))
         self.max_new_tokens = max_new_tokens
+        self.stop = set(stop)
         self.batch_size = batch_size
         self.reuse = reuse
         self.n_scored = 0
@@ -60,7 +63,9 @@ class PromptedAnswers:
     def generate(self, query: str, items: Sequence[str]) -> Generated:
         """Answer, greedily and alone in its batch, so that it depends on these arguments to the last bit."""
         ids = self._ids(query, items)
-        (tokens,), *_ = generate(self.lm, [ids], chain=LogitsChain(temperature=0), max_new_tokens=self.max_new_tokens)
+        chain = LogitsChain(temperature=0)
+        ((tokens,),) = generate(self.lm, [ids], chain=chain, max_new_tokens=self.max_new_tokens)
+        tokens = list(takewhile(lambda token: not self.stop & set(self.lm.decode([token])), tokens))
         return Generated(self.lm.decode(tokens).strip(), tuple(tokens))
 
     def score(

@@ -165,24 +165,25 @@ class GuardedTools:
         self.max_steps = max_steps
         self.log = AuditLog(log)
 
-    def run(self, query: Any, query_label: Any = None) -> FlowAnswer:
-        """Let the model call tools until it answers.
+    def run(
+        self, query: Any, items: Sequence[Any] = (), labels: Sequence[Any] = (), query_label: Any = None
+    ) -> FlowAnswer:
+        """Let the model call tools until it answers; it begins with items (n,) and their labels (n,).
 
         Raises
         ------
         InputError : when it has not answered after `max_steps` calls.
         """
-        items: list[str] = []
-        labels: list[Label] = []
+        context, carried = list(items), [self.lattice.label(label, at) for at, label in enumerate(labels)]
         for step in range(self.max_steps + 1):
-            said = self.flow.answer(query, items, labels, query_label)
+            said = self.flow.answer(query, context, carried, query_label)
             call = self.read_call(said.text)
             if call is None:
                 self.log.write("answer", step=step, text=digest(said.text), sound=said.sound, **said.record)
                 return said
-            item, label = self._act(call, said, step, (query, items, labels, query_label))
-            items.append(item)
-            labels.append(label)
+            item, label = self._act(call, said, step, (query, context, carried, query_label))
+            context.append(item)
+            carried.append(label)
         raise InputError(f"The model asked for {self.max_steps + 1} calls and gave no answer: raise max_steps?")
 
     def _act(self, call: Call, said: FlowAnswer, step: int, context: tuple[Any, ...]) -> tuple[str, Label]:
