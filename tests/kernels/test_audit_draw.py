@@ -60,6 +60,14 @@ def test_counts_equal_an_estimate_with_roles(seed):
     assert n_extra == np.sum(~used)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_one_row_of_each_stratum_comes_first(seed):
+    """However small a stratum and however sure its rows: without a look at it there is no rate of the whole."""
+    flagged = np.arange(1000) < 3
+    drawn = draw(flagged, np.where(flagged, 0.999, 0.4), 5, seed)
+    assert flagged[drawn[:2]].sum() == 1
+
+
 def test_a_draw_with_unlabelled_rows_is_that_of_the_labelled_ones():
     """The order depends on the labelled rows alone, so that rows without a label do not move it."""
     rng = np.random.default_rng(0)

@@ -110,7 +110,7 @@ def command(
     `assay review` shows), and with --tasks, --workers or --counts labelled.parquet, which `assay audit` reads. For
     numbers, pairs and texts it holds the report, items.csv and workers.csv.
     """
-    from assay.cli.terminal import progress_bar, show_result
+    from assay.cli.terminal import progress_bar, show_result, taught
     from assay.evidence.aggregate_files import check_folder, save
     from assay.evidence.aggregate_report import summary
     from assay.evidence.aggregate_run import aggregate
@@ -134,7 +134,7 @@ def command(
     if method in ANSWERS:
         _answers(source, options, method, items, folder, as_json, quiet, open_report)
         return
-    with progress_bar(quiet) as progress:
+    with progress_bar(quiet) as progress, taught():
         tell = progress or (lambda _step, _done: None)
         tell("reading votes", 0.0)
         read = read_source(source, options)

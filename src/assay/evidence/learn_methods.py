@@ -27,6 +27,7 @@ VARIANTS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "gce": ("Generalized cross-entropy", "robust_losses", "RobustLossClassifier", {"loss": "gce"}),
     "sce": ("Symmetric cross-entropy", "robust_losses", "RobustLossClassifier", {"loss": "sce"}),
     "smoothing": ("Label smoothing", "robust_losses", "RobustLossClassifier", {"loss": "smoothing"}),
+    "aldr": ("Label-distributionally robust loss, a temperature for each row", "ldr", "ALDRClassifier", {}),
     "elr_plus": ("Early-learning regularization of two networks", "elr", "ELRPlusClassifier", {}),
 }
 """Name to title, file, class and arguments."""

@@ -78,7 +78,7 @@ class AuditOrder:
                 self.place[worst] = np.arange(len(worst))
 
     def next(self, open_rows: npt.NDArray[np.bool_], means: npt.ArrayLike, n: int) -> Rows:
-        """The next `n` rows to draw among those still open, strata interleaved as Neyman's rule asks.
+        """The next `n` rows to draw among those still open: one of each stratum, then interleaved by Neyman's rule.
 
         Parameters
         ----------
@@ -89,7 +89,8 @@ class AuditOrder:
         for drawn, mean in zip(self.as_drawn, np.clip(means, 1e-4, 1 - 1e-4), strict=True):
             at = first_open(open_rows, drawn, n)
             rows.append(drawn[at])
-            turns.append((at + 0.5) / max(len(drawn) * np.sqrt(mean * (1 - mean)), 1e-12))
+            # The first row of each stratum comes before all others: without one there is no rate of the whole.
+            turns.append(np.where(at > 0, at + 0.5, 0) / max(len(drawn) * np.sqrt(mean * (1 - mean)), 1e-12))
         found, turn = np.concatenate(rows), np.concatenate(turns)
         return np.asarray(found[np.lexsort((found, turn))][:n])
 
