@@ -13,6 +13,7 @@ from assay.cli import LazyGroup
 class _Align(LazyGroup):
     table: ClassVar[Mapping[str, str]] = {
         # one line a command, in its place
+        "constitution": "Turn a written principle up while a model answers.",
     }
     prefix = "align_"
 
