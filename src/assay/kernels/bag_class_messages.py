@@ -58,14 +58,13 @@ def bag_class_messages(ptr: Ints, scores: Floats, log_factors: Floats, tilts: Fl
 def _balance(ptr: Any, scores: Any, log_factors: Any, first: Any, last: Any, tilts: Any) -> None:
     """Solve t_c = slope of log phi_c at the mean count of class c, for all c at once, for bags first..last."""
     k = scores.shape[1]
-    p, mean, off, held = np.empty(k), np.empty(k), np.empty(k), np.empty(k)
-    jacobian = np.empty((k, k))
+    p, mean, step, matrix = np.empty(k), np.empty(k), np.empty(k), np.empty((k, k))
     for bag in range(first, last):
         t = tilts[bag]
         start, size = ptr[bag] + bag, ptr[bag + 1] - ptr[bag]
         for _ in range(STEPS):
             mean[:] = 0.0
-            jacobian[:] = 0.0  # first the covariance of the counts
+            matrix[:] = 0.0  # first the covariance of the counts
             for i in range(ptr[bag], ptr[bag + 1]):
                 top = -np.inf
                 for c in range(k):
@@ -78,20 +77,34 @@ def _balance(ptr: Any, scores: Any, log_factors: Any, first: Any, last: Any, til
                     p[c] /= total
                     mean[c] += p[c]
                 for c in range(k):
-                    jacobian[c, c] += p[c]
+                    matrix[c, c] += p[c]
                     for other in range(k):
-                        jacobian[c, other] -= p[c] * p[other]
+                        matrix[c, other] -= p[c] * p[other]
             for c in range(k):
                 slope, bend = slope_at(log_factors[c, start : start + size + 1], mean[c])
-                held[c] = 1.0 / (1.0 - bend)
-                off[c] = (t[c] - slope) * held[c]
-                for other in range(k):
-                    jacobian[c, other] *= -bend * held[c]
-                jacobian[c, c] += held[c]
-            step = np.linalg.solve(jacobian, off)
+                loose = 1.0 / max(-bend, 1e-12)
+                matrix[c, c] += loose
+                step[c] = (t[c] - slope) * loose
+            _solve(matrix, step)
             longest = np.abs(step).max()
             if longest > LONGEST:
                 step *= LONGEST / longest
             t -= step
-            if longest < 1e-7:
+            if longest < 1e-9:
                 break
+
+
+@njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _solve(matrix: Any, x: Any) -> None:
+    """Turn x (k,) into the solution of matrix @ solution = x; positive definite, so that no pivot is needed."""
+    k = len(x)
+    for c in range(k):
+        for row in range(c + 1, k):
+            share = matrix[row, c] / matrix[c, c]
+            for column in range(c, k):
+                matrix[row, column] -= share * matrix[c, column]
+            x[row] -= share * x[c]
+    for c in range(k - 1, -1, -1):
+        for column in range(c + 1, k):
+            x[c] -= matrix[c, column] * x[column]
+        x[c] /= matrix[c, c]

@@ -25,6 +25,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 SHARP = 1e4  # lambda_b of counts that hold exactly: e^-10000 is zero
+IMPOSSIBLE = 1e-300  # share that stands for none where a survey found some: its logarithm is finite
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,10 +73,9 @@ def count_factors(sizes: Ints, shares: Floats, strength: float = 10.0, survey: f
             wanted = share * sizes if np.isfinite(strength) else np.rint(share * sizes)
             lines.append(-min(strength, SHARP) * (count - wanted[own]) ** 2)
         else:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                yes, no = share[own] * np.log(count / sizes[own]), (1 - share[own]) * np.log1p(-count / sizes[own])
-            likelihood = np.where(share[own] > 0, yes, 0.0) + np.where(share[own] < 1, no, 0.0)
-            lines.append(np.maximum(survey * likelihood, -SHARP))
+            part = np.clip(count / sizes[own], IMPOSSIBLE, 1.0)
+            rest = np.clip(1 - count / sizes[own], IMPOSSIBLE, 1.0)
+            lines.append(survey * (share[own] * np.log(part) + (1 - share[own]) * np.log(rest)))
     return np.stack(lines)
 
 

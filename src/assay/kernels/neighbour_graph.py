@@ -57,8 +57,8 @@ class Graph:
         bad = ((pairs < 0) | (pairs >= n)).any(0)
         if bad.any():
             raise InputError(f"An edge names a row outside 0..{n - 1}.", row=int(bad.argmax()))
-        low, high = np.minimum(*pairs), np.maximum(*pairs)
-        keys = np.unique(low[low < high].astype(np.int64) * n + high[low < high])
+        low, high = np.sort(pairs.astype(np.int64), axis=0)
+        keys = np.unique((low * n + high)[low < high])
         low, high = keys // n, keys % n
         apart = np.sqrt(
             sum(((points[low, f] - points[high, f]) ** 2 for f in range(points.shape[1])), np.zeros(len(low)))

@@ -54,7 +54,7 @@ METHOD = {
     "arxiv": "2310.08056",
     "accepts": ["proportions"],
     "gives": ["classifier", "chance of each class of each row", "bags that do not fit"],
-    "command": "from assay.learn.label_proportions import LabelProportions",
+    "command": "assay learn TABLE --bags COLUMN --proportions FILE",
     "claim": "On breast cancer and digits in bags of 8, 32 and 128, the marginals order the rows with an AUROC of at "
     "least .997, .980, .965 and .999, .94, .78; the network trained on them beats DLLP by six points at 32 and 128.",
     "status": "stable",
@@ -192,12 +192,10 @@ class LabelProportions(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         x = (X - self.mean_) / self.scale_
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         graph = None if edges is None else Graph.of_edges(edges, x)
-        if np.ptp(found.shares, axis=0).max() < 1e-9:
-            warnings.warn(
-                f"All {len(found.names)} bags have the same shares, {found.shares[0].round(4).tolist()}: they do not "
-                "tell one row from another.",
-                stacklevel=2,
-            )
+        if np.ptp(found.shares, axis=0).max() < 1e-9:  # propagation would still sort the rows, by what nobody told
+            told_all = f"All {len(found.names)} bags have the same shares, {found.shares[0].round(4).tolist()}"
+            warnings.warn(f"{told_all}: they do not tell one row from another, and each gets these.", stacklevel=2)
+            graph = Graph.of_edges([[], []], x)
         rounds, told = EM_STEPS if self.method == "em" else 1, list[dict[str, Any]]()
         if self.method == "bp" and self.learner is None and graph is None and self.rounds > 1:
             rounds, told = self._choose(x, found)

@@ -29,7 +29,7 @@ from assay.training.deep.run import Run, evaluating
 from assay.training.deep.targets import cross_entropy
 
 HEAD = 64  # units of the hidden layer of the bag head
-RECIPE = Recipe(epochs=60, batch_size=64, optimizer="adam", lr=1e-3, weight_decay=1e-4)
+RECIPE = Recipe(epochs=20, batch_size=64, optimizer="adam", lr=1e-3, weight_decay=1e-4)
 
 Floats = npt.NDArray[np.float64]
 
