@@ -21,11 +21,13 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 KINDS = {
     "label": ("method", "beliefs", "classes", "epochs"),
     "time": ("event", "weights", "target", "horizon"),
+    "bags": ("proportions", "epochs"),
 }
-"""What names the labels of each kind, and the options that only go with it."""
+"""What names the labels of each kind, and the options that go with it and not with every other."""
 SECTIONS = {
     "A class for each row": ("label", *KINDS["label"]),
     "A duration for each row, some cut off": ("time", *KINDS["time"]),
+    "The share of each class in groups of rows": ("bags", "proportions"),
     "What a row is": ("id", "text", "image", "exclude", "embeddings", "encoder"),
     "Rows to predict": ("test", "test_embeddings"),
     "Results": ("out", "seed", "as_json", "quiet", "open_report"),
@@ -68,6 +70,12 @@ SECTIONS = {
     help="Predict the expected duration, or the probability to last beyond the horizon.",
 )
 @click.option("--horizon", type=float, help="Longer durations count as this long.")
+@click.option("--bags", help="Column with the bag that a row is in; empty for a row in none.")
+@click.option(
+    "--proportions",
+    type=FILE,
+    help="Table with the same column and one named after a class, its shares; or one for each class, shares or counts.",
+)
 @click.option("--test", type=click.Path(exists=True, path_type=Path), help="Rows to predict, read as TABLE is.")
 @click.option("--id", help="Column with a stable id for each row.")
 @click.option("--text", help="Column with the text to learn from. [default: found by looking]")
@@ -114,6 +122,11 @@ def command(
       assay learn customers.csv --time months --event left
       assay learn customers.csv --time months --event left --target survival --horizon 12 --test new.csv
 
+    Groups, of which only the shares of the classes are known:
+
+    \b
+      assay learn people.csv --bags district --proportions turnout.csv
+
     The folder NAME.model then holds report.html, report.json, evidence.csv (every row, the most suspicious or the
     heaviest first), the model (JSON and arrays: no pickle), and with --test predictions.parquet and predictions.csv.
     `assay predict` predicts further rows.
@@ -128,7 +141,7 @@ def command(
         classes=tuple(given["classes"].split(",")) if given["classes"] else None,
     )
     folder = out or default_folder(source)
-    check_folder(folder, source, given["test"], given["beliefs"])
+    check_folder(folder, source, *(given[name] for name in ("test", "beliefs", "proportions")))
     words = f"assay {' '.join(sys.argv[1:])}"
     with progress_bar(quiet) as progress, taught():
         rows = {name: given[name] for name in ("test", "embeddings", "test_embeddings")}
@@ -178,4 +191,20 @@ def durations(source: Path, reading: AuditOptions, given: Rest, rest: Rest, fold
     return found, save(found, folder, command=words)
 
 
-TRAINERS: dict[str, Callable[[Path, Any, Rest, Rest, Path, str], Trained]] = {"label": classes, "time": durations}
+def bags(source: Path, reading: AuditOptions, given: Rest, rest: Rest, folder: Path, words: str) -> Trained:
+    """Groups of rows of which the shares of the classes are known."""
+    from assay.evidence.learn_bags import BagOptions, learn_bags
+    from assay.evidence.learn_folder import save
+
+    if given["proportions"] is None:
+        raise InputError("What is the share of each class in each bag? Name the file with --proportions.")
+    options = BagOptions(reading=reading, **{name: given[name] for name in ("bags", *KINDS["bags"])})
+    found = learn_bags(source, options, **rest)
+    return found, save(found, folder, command=words)
+
+
+TRAINERS: dict[str, Callable[[Path, Any, Rest, Rest, Path, str], Trained]] = {
+    "label": classes,
+    "time": durations,
+    "bags": bags,
+}

@@ -14,6 +14,8 @@ from assay.evidence.learn_duration_model import DurationModel
 from assay.evidence.learn_files import write_predictions
 from assay.evidence.learn_folder import write_columns
 from assay.evidence.learn_model import FILE, load_model, predicted, read_test
+from assay.evidence.learn_network_model import NetworkModel
+from assay.evidence.learn_rows import names_of, read_new_rows
 from assay.evidence.shown import number
 from assay.kernels.survival_scores import concordance_interval
 
@@ -57,4 +59,14 @@ def _durations(folder: Path, new: Path | None, embeddings: Path | None) -> Answe
     return Answers(lambda path: write_columns({"row": names, model.asked: said}, path), told)
 
 
-PREDICT = {DURATIONS: _durations}
+def _bags(folder: Path, new: Path | None, embeddings: Path | None) -> Answers:
+    from assay.evidence.learn_bags import answers
+
+    model = NetworkModel.load(folder)
+    rows = None if new is None else read_new_rows(new, model.reader, model.aside, model.id)[0]
+    X = model.reader.read(rows, embeddings)
+    told = answers(names_of(rows, len(X)), model.predict_proba(X), model.names)
+    return Answers(lambda path: write_columns(told, path))
+
+
+PREDICT = {DURATIONS: _durations, "bags": _bags}
