@@ -125,6 +125,7 @@ def test_the_cache_is_where_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert cache_folder() == tmp_path / "assay"
 
 
+@pytest.mark.claim
 def test_smollm2_weights_are_those_of_the_gguf_file(smollm2: LanguageModel):
     """The converted weights against the file, read by gguf's own reader: no step between lost a bit."""
     gguf = pytest.importorskip("gguf")
