@@ -212,7 +212,7 @@ def test_bags_that_all_have_the_same_share_say_nothing_and_fit_says_so():
         model = LabelProportions(learner=LogisticRegression()).fit(
             X, np.arange(80) // 8, dict.fromkeys(range(10), 0.25)
         )
-    assert np.allclose(model.marginals_[:, 1], 0.25)
+    assert np.allclose(model.marginals_[:, 1], 0.25, atol=1e-3)
     assert np.allclose(model.predict_proba(X)[:, 1], 0.25, atol=0.01)
 
 
@@ -222,9 +222,9 @@ def test_a_survey_of_many_is_a_count_and_one_of_few_says_little():
     bags, graph = read_bags(ids, shares), Graph.nearest(X - X.mean(axis=0), 5)
     counted, many = (marginals(bags, graph, survey=draws).p[:, 1] for draws in (None, 1e5))
     assert np.abs(counted - many).max() < 0.02
-    few = marginals(bags, graph, survey=3.0).p[:, 1]
+    few = marginals(bags, graph, survey=30.0).p[:, 1]
     assert np.abs(few - 0.5).mean() < np.abs(many - 0.5).mean()
-    assert roc_auc_score(y, few) > 0.95
+    assert roc_auc_score(y, few) > 0.99
 
 
 def test_propagation_that_did_not_settle_is_reported(monkeypatch):
