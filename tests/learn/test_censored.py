@@ -79,6 +79,29 @@ def test_every_pattern_of_ties_is_the_definition_and_the_jump_of_the_labels_curv
             assert np.allclose(got, 6 * label_jumps(t, e))
 
 
+@pytest.mark.parametrize("n", [1, 2, 50, 3000])
+def test_rows_are_in_the_order_of_time_and_events_first_whatever_the_times(n):
+    """Times that fill the key, that lose bits in it, that collide in it, a few and all of them."""
+    rng = np.random.default_rng(n)
+    some, event = rng.random(n) < 0.5, rng.random(n) < 0.5
+    times = {
+        "plain": rng.exponential(size=n),
+        "denormal": rng.exponential(size=n) * 1e-310,
+        "of all sizes": np.exp(rng.normal(size=n) * 200),
+        "far from zero": 1e15 + rng.random(n),
+        "whole": np.floor(rng.exponential(size=n) * 10),
+        "tenths": np.round(rng.exponential(size=n), 1),
+        "zeros of both signs": np.where(some, -0.0, rng.random(n)),
+        "pairs in one key": np.where(some, 1e-300, 1 + np.arange(n) // 2 + np.arange(n) % 2 * 2.3e-16),
+        "all but one in one key": np.r_[1e-300, 1 + rng.permutation(n - 1) * 2.3e-16],
+    }
+    for name, time in times.items():
+        order, expected = Timeline(time, event).order, np.lexsort((~event, time))
+        assert np.array_equal(np.sort(order), np.arange(n)), name
+        assert np.array_equal(time[order], time[expected]), name
+        assert np.array_equal(event[order], event[expected]), name
+
+
 @pytest.mark.parametrize("ticks", [None, 2])
 def test_beran_is_the_definition_with_each_row_left_out(ticks):
     X, _, time, event = rows(90, 1, ticks)

@@ -208,5 +208,7 @@ def own_weights(law: CensoringLaw, event: Bools, floor: float | None = None) -> 
 def inverse(survival: Floats, event: Bools, alone: Bools, floor: float) -> Weights:
     """Weights from chances to be seen (n,), read where `event`, and which rows were `alone`."""
     least = max(floor, np.finfo(np.float64).tiny)
-    weights = np.where(event, 1 / np.maximum(np.where(event, survival, 1.0), least), 0.0)
+    weights = np.fmax(survival, least)  # nan is the lesser
+    np.reciprocal(weights, out=weights)
+    weights *= event
     return Weights(weights, survival, alone, floor)
