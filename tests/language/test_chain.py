@@ -70,6 +70,7 @@ def test_nothing_set_is_log_softmax():
 def test_warpers_equal_those_of_transformers(spread: float, temperature: float, top_p: float):
     """Same tokens kept and same log-probabilities, for flat rows that need many tokens and steep ones."""
     logits = torch.randn(8, 5000, generator=torch.Generator().manual_seed(1)) * spread
+    logits[:3] *= 2  # rows of a batch that need fewer tokens than the others
     warped = TopPLogitsWarper(top_p)(None, TemperatureLogitsWarper(temperature)(None, logits.clone()))
     ours = LogitsChain(temperature=temperature, top_p=top_p).log_probs(NONE, logits)
     assert torch.equal(torch.isfinite(warped), torch.isfinite(ours))

@@ -143,22 +143,22 @@ class _Processor:
 def top_p_log_probs(logits: Tensor, top_p: float) -> Tensor:
     """Log-probabilities (b, V) of the likeliest tokens that have `top_p` together, -inf for the others.
 
-    A full sort of V logits costs as much as a step of a small model, so the likeliest few hundred are taken first, and
-    more only where they do not reach top_p.
+    A full sort of V logits costs as much as a step of a small model, so the likeliest 64 are looked at first, and more
+    only in the rows where they do not reach top_p.
     """
     log_probs = torch.log_softmax(logits, dim=-1)
     if top_p >= 1:
         return log_probs
-    n_tokens, width = logits.shape[-1], min(256, logits.shape[-1])
-    while True:
-        values = log_probs.topk(width, dim=-1).values
-        before = values.double().exp().cumsum(-1) - values.double().exp()  # mass of the likelier ones
-        kept = before < top_p
+    cut = torch.empty_like(log_probs[:, :1])
+    rows, width = torch.arange(len(logits), device=logits.device), min(64, logits.shape[-1])
+    while len(rows):
+        values = log_probs[rows].topk(width, dim=-1).values
+        mass = values.double().exp()
+        kept = mass.cumsum(-1) - mass < top_p  # where the likelier ones have less
         kept[:, 0] = True
-        if width == n_tokens or not bool(kept[:, -1].any()):
-            break
-        width = min(8 * width, n_tokens)
-    cut = values.gather(-1, kept.sum(-1, keepdim=True) - 1)
+        done = ~kept[:, -1] if width < logits.shape[-1] else torch.ones_like(kept[:, -1])
+        cut[rows[done]] = values[done].gather(-1, kept[done].sum(-1, keepdim=True) - 1)
+        rows, width = rows[~done], min(8 * width, logits.shape[-1])
     log_probs = log_probs.masked_fill(log_probs < cut, float("-inf"))
     return log_probs - torch.logsumexp(log_probs, dim=-1, keepdim=True)
 
