@@ -14,6 +14,8 @@ import heapq
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 
 Score = Callable[[list[int]], Sequence[float]]
 """Losses (m,) of labels (m,), in the unit of `lam`."""
@@ -43,7 +45,7 @@ def children(items: Iterable[int], label: int, bottom: int = 0) -> list[int]:
     while left:
         restriction = left & -left
         left &= ~restriction
-        found.add(_join((one for one in below if not one & restriction), bottom))
+        found.add(joined((one for one in below if not one & restriction), bottom))
     return lowest_or_highest(found, highest=True)
 
 
@@ -60,11 +62,9 @@ def lowest_or_highest(labels: Iterable[int], highest: bool = False) -> list[int]
     return sorted(chosen)
 
 
-def _join(labels: Iterable[int], bottom: int) -> int:
-    joined = bottom
-    for label in labels:
-        joined |= label
-    return joined
+def joined(labels: Iterable[int], bottom: int = 0) -> int:
+    """The join of labels over a bottom."""
+    return reduce(or_, labels, bottom)
 
 
 @dataclass
@@ -156,7 +156,7 @@ def leave_one_out(tried: Tried, items: Sequence[int], top: int, bottom: int, bat
     first = children(items, top, bottom)
     tried.ask(first)
     needed = [child for child in first if not tried.similar([child])]
-    start = _join((one for one in items if any(one & ~child for child in needed)), bottom)
+    start = joined((one for one in items if any(one & ~child for child in needed)), bottom)
     tried.ask([start] if start != top else [])
     greedy(tried, items, start if tried.similar([start]) else top, bottom, batch)
 
@@ -237,5 +237,5 @@ def minimal_labels(
     ([2], 7)
     """
     tried = Tried(score, lam, max_calls)
-    SEARCHES[search](tried, items, _join(items, bottom), bottom, batch)
+    SEARCHES[search](tried, items, joined(items, bottom), bottom, batch)
     return tried

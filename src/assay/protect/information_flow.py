@@ -32,7 +32,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
 from assay.errors import InputError
-from assay.kernels.minimal_labels import SEARCHES, Tried, kept, minimal_labels
+from assay.kernels.minimal_labels import SEARCHES, Tried, joined, kept, minimal_labels
 from assay.labels.flow import Answerer, FlowAnswer, Generated, Question
 from assay.labels.lattice import Label, Lattice
 
@@ -49,7 +49,7 @@ METHOD = {
     "status": "experimental",
 }
 
-LAMS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
+LAMS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 4.0)
 """Drops that `fit` tries, nats a token."""
 MODES = ("regenerate", "verify", "attribute")
 
@@ -77,6 +77,7 @@ class InformationFlow(BaseEstimator):  # type: ignore[misc]
     ----------
     lam_ : the largest of `LAMS` up to which at most `max_changed` of the held-out answers changed; 0 if there is none.
     curve_ : columns over `LAMS`: `lam`, `lowered`, `changed` (shares), `restrictions` (mean), `calls` (mean).
+    records_ : for each of `LAMS` the audit records (q,) of the held-out answers.
 
     Examples
     --------
@@ -153,7 +154,10 @@ class InformationFlow(BaseEstimator):  # type: ignore[misc]
             except InputError as error:
                 raise InputError(str(error), row=row) from None
             said.append([asked.answer(asked.search(lam), compare=True) for lam in LAMS])
-        by_lam = [[one.record for one in column] for column in zip(*said, strict=True)]
+        self.records_ = {
+            lam: [one.record for one in column] for lam, column in zip(LAMS, zip(*said, strict=True), strict=True)
+        }
+        by_lam = list(self.records_.values())
         self.curve_ = {
             "lam": np.array(LAMS),
             "lowered": np.array(
@@ -166,13 +170,12 @@ class InformationFlow(BaseEstimator):  # type: ignore[misc]
         allowed = np.flatnonzero(np.cumsum(self.curve_["changed"] > self.max_changed) == 0)
         chosen = int(allowed[-1]) if len(allowed) else 0
         self.lam_ = LAMS[chosen]
-        self._records = by_lam[chosen]
         return self
 
     def evidence(self) -> dict[str, npt.NDArray[Any]]:
         """One row a held-out question at `lam_`: its labels, the drop, the calls, and whether the answer changed."""
         names = ("conservative", "label", "restrictions", "drop", "calls", "changed")
-        columns = {name: [one[name] for one in self._records] for name in names}
+        columns = {name: [one[name] for one in self.records_[self.lam_]] for name in names}
         return {
             name: np.array([str(cell) if name in ("label", "conservative") else cell for cell in column])
             for name, column in columns.items()
@@ -201,7 +204,7 @@ class _Asked:
         said = question.query_label
         self.bottom = self.lattice.bottom if said is None else self.lattice.label(said)
         self.bits = [self.lattice.label(label, at).bits for at, label in enumerate(question.labels)]
-        self.top = Label(self.lattice, self.bottom.bits | _union(self.bits))
+        self.top = Label(self.lattice, joined(self.bits, self.bottom.bits))
         self.first = self.answerer.generate(question.query, question.items)
         self.drops: dict[int, float] = {self.top.bits: 0.0}
         self.again: dict[int, Generated] = {self.top.bits: self.first}
@@ -228,7 +231,7 @@ class _Asked:
                 self.bits, self.score, lam, bottom=self.bottom.bits, search=flow.search, max_calls=flow.max_calls
             )
         tried = Tried(self.score, lam, flow.max_calls)
-        within = self.bottom.bits | _union([bits for bits in self.bits if bits & ~limit.bits == 0])
+        within = joined((bits for bits in self.bits if bits & ~limit.bits == 0), self.bottom.bits)
         if self.bottom <= limit and within != self.top.bits:
             tried.ask([within])
         tried.minimal = tried.similar([within]) or [self.top.bits]
@@ -285,13 +288,6 @@ class _Asked:
             metadata_label=label if flow.publish_label else self.top,
             record=record,
         )
-
-
-def _union(bits: Sequence[int]) -> int:
-    joined = 0
-    for one in bits:
-        joined |= one
-    return joined
 
 
 def _finite(drop: float | None) -> float | None:
