@@ -55,6 +55,15 @@ def test_a_tokenizer_that_does_not_fit_is_refused(smollm2: LanguageModel):
         LanguageModel(tiny_language_model().model, smollm2.tokenizer, "tiny")
 
 
+def test_models_of_other_vocabularies_are_not_compared(smollm2: LanguageModel):
+    tiny = tiny_language_model()
+    tiny.check_same_tokens(tiny_language_model(3))
+    with pytest.raises(InputError, match=r"different vocabularies: id 0 \(.*\) is not the same token"):
+        tiny.check_same_tokens(smollm2)
+    with pytest.raises(InputError, match="tiny has 128 logits and tiny has 130: widen one"):
+        tiny.check_same_tokens(tiny_language_model(n_vocabulary=130))
+
+
 def test_special_tokens_in_a_text_are_plain_text(smollm2: LanguageModel):
     for lm in (smollm2, tiny_language_model()):
         end = lm.tokenizer.eos_token

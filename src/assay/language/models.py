@@ -127,6 +127,26 @@ class LanguageModel:
         ids += self.tokenizer.encode(written, add_special_tokens=False)
         return ids + self.encode(assistant)
 
+    def check_same_tokens(self, other: LanguageModel) -> None:
+        """Raise unless an id means the same token to both models, so that their distributions can be compared.
+
+        Raises
+        ------
+        InputError naming the first id that differs, or the widths of the logits.
+        """
+        ours, theirs = self.tokenizer.get_vocab(), other.tokenizer.get_vocab()
+        if ours != theirs:
+            token, at = min(ours.items() ^ theirs.items(), key=lambda pair: pair[1])
+            raise InputError(
+                f"{self.name} and {other.name} have different vocabularies: id {at} ({token!r}) is not the same token to "
+                "both. Compare models of one family, or compare texts by their scores under each."
+            )
+        if self.n_vocabulary != other.n_vocabulary:
+            raise InputError(
+                f"{self.name} has {self.n_vocabulary} logits and {other.name} has {other.n_vocabulary}: widen one with "
+                "`model.resize_token_embeddings`."
+            )
+
     @property
     def body(self) -> Any:
         """The model below its head, adapters included: ids to final hidden states."""
