@@ -205,33 +205,31 @@ def test_images_and_text():
     assert found.ids != model.generate(PROMPTS, pictures(4, seed=1)).ids
     assert 0 <= found.guarded <= 1
     model.fit(PROMPTS, [True, True, False, False], images=shown, alphas=[0, 2])
-    assert np.isnan(model.evidence()["perplexity"]).all()
+    assert np.isnan(model.evidence()["nats"]).all()
 
 
 def test_fit_takes_the_alpha_that_refuses_the_harmful_and_answers_the_others():
-    model, harmful = tiny(), [True, False, True, False]
-    alphas = (-1.0, 0.0, 1.0, 4.0)
-    written = {alpha: model.generate(PROMPTS, alpha=alpha).answers for alpha in alphas}
-    wanted = {written[1.0][0], written[1.0][2]}  # as if what alpha = 1 says to the harmful ones were refusals
-    model.fit(PROMPTS, harmful, alphas=alphas, judge=lambda answer: "refused" if answer in wanted else "complied")
+    """As if what alpha = -0.5 says to the harmful ones were refusals; at 4 the model writes noise."""
+    model = tiny().set_params(model=tiny_language_model(1))
+    lm, prompts, harmful, alphas = model.model, PROMPTS[:3], [True, True, False], (-1.0, -0.5, 4.0)
+    written = {alpha: model.generate(prompts, alpha=alpha).answers for alpha in alphas}
+    wanted = set(written[-0.5][:2])
+    model.fit(prompts, harmful, alphas=alphas, judge=lambda answer: "refused" if answer in wanted else "complied")
     curve = model.evidence()
-    assert model.alpha_ == 1.0
+    assert model.alpha_ == -0.5
     assert curve["alpha"].tolist() == list(alphas)
-    assert curve["refused"][2] == 1.0
-    assert curve["answered"][2] == 1.0
-    assert curve["refused"][0] == 0.0
-    assert model.predict(PROMPTS) == written[1.0]
-    lm = model.model
-    ids = [model.written_[4.0].ids[at] for at in (1, 3)]
-    log_probs = []
-    for prompt, said in zip((PROMPTS[1], PROMPTS[3]), ids, strict=True):
-        context = lm.chat(prompt)
+    assert curve["refused"].tolist() == [0, 1, 0]
+    assert curve["answered"].tolist() == [1, 1, 0]
+    assert curve["broken"].tolist() == [0, 0, 1]
+    assert model.predict(prompts) == written[-0.5]
+    for at, alpha in enumerate(alphas):
+        context, said = lm.chat(prompts[2]), model.written_[alpha].ids[2]
         with torch.no_grad():
-            logits = lm.model(torch.tensor([context + said])).logits[0, len(context) - 1 : -1].log_softmax(-1)
-        log_probs += logits.gather(1, torch.tensor(said)[:, None])[:, 0].tolist()
-    assert curve["perplexity"][3] == pytest.approx(math.exp(-np.mean(log_probs)), rel=1e-4)
-    assert curve["n_tokens"][3] == np.mean([len(said) for said in model.written_[4.0].ids])
-    assert clone(model).get_params()["principle"] == "Be kind to all."
+            log_probs = lm.model(torch.tensor([context + said])).logits[0, len(context) - 1 : -1].log_softmax(-1)
+        nats = -float(log_probs.gather(1, torch.tensor(said)[:, None]).mean())
+        assert curve["nats"][at] == pytest.approx(nats, rel=1e-4)
+        assert curve["n_tokens"][at] == np.mean([len(ids) for ids in model.written_[alpha].ids])
+    assert clone(tiny()).get_params()["principle"] == "Be kind to all."
 
 
 def test_without_harmless_prompts_there_is_a_curve_and_no_choice():

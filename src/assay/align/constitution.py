@@ -39,7 +39,7 @@ from assay.language.behaviour import judge_refusal
 from assay.language.image_text import ImageTextModel, Turn
 from assay.language.models import LanguageModel, load_language_model
 from assay.language.paired_answers import paired_answers
-from assay.language.safety_curve import answer_costs, best_strength, verdict_shares
+from assay.language.safety_curve import best_strength, safety_row
 
 METHOD = {
     "name": "constitution",
@@ -238,9 +238,8 @@ class Constitution(BaseEstimator):  # type: ignore[misc]
         rows = []
         for done, alpha in enumerate(alphas, 1):
             written = self.written_[alpha] = self.generate(X, images, alpha)
-            shares = verdict_shares([judge(answer) for answer in written.answers], harmful)
-            costs = answer_costs(self._model(), X, written.ids, written.answers, self.principle, ~harmful)
-            rows.append({"alpha": alpha} | shares | costs | {"guarded": written.guarded})
+            row = safety_row(self._model(), X, harmful, written.answers, written.ids, self.principle, judge)
+            rows.append({"alpha": alpha} | row | {"guarded": written.guarded})
             if on_alpha is not None:
                 on_alpha(done, len(alphas))
         self.curve_ = {name: np.array([row[name] for row in rows], dtype=np.float64) for name in rows[0]}
@@ -282,7 +281,7 @@ class Constitution(BaseEstimator):  # type: ignore[misc]
         return self.generate(X, images).answers
 
     def evidence(self) -> dict[str, npt.NDArray[np.float64]]:
-        """The curve, a row an alpha: `verdict_shares` and `answer_costs` of the safety curve, the share `guarded`."""
+        """The curve, a row an alpha: `assay.language.safety_curve.safety_row`, and the share `guarded` of tokens."""
         return self.curve_
 
     def turn(self, prompt: str) -> Turn:

@@ -94,7 +94,7 @@ def facts(found: Constitution) -> tuple[Fact, ...]:
             parts.append(Fact(label.capitalize(), share[0], share[1:], "%", beside))
     broken = triple(curve, "broken", at)
     assert broken is not None
-    parts.append(Fact("Broken answers", broken[0], broken[1:], "%", "empty, in circles, or only questions"))
+    parts.append(Fact("Broken answers", broken[0], broken[1:], "%", "empty, in circles, only questions, or noise"))
     return tuple(parts)
 
 
@@ -123,16 +123,16 @@ def curves(found: Constitution) -> Section:
     ]
     columns = ("refused", "over_refused", "answered", "broken")
     head = [Column("alpha"), *(Column(NAMES.get(name, name), "%") for name in columns)]
-    head += [Column("quotes the principle", "%"), Column("guard acted", "%"), Column("perplexity"), Column("tokens")]
+    head += [Column("quotes the principle", "%"), Column("guard acted", "%"), Column("nats a token"), Column("tokens")]
     rows = []
     for at in order.tolist():
-        perplexity = float(curve["perplexity"][at])
+        nats = float(curve["nats"][at])
         more = (float(curve["quoted"][at]), float(curve["guarded"][at]))
-        size = (perplexity if np.isfinite(perplexity) else None, round(float(curve["n_tokens"][at]), 1))
+        size = (nats if np.isfinite(nats) else None, round(float(curve["n_tokens"][at]), 1))
         rows.append((float(curve["alpha"][at]), *(triple(curve, name, at) for name in columns), *more, *size))
     note = (
-        "alpha −1 is the model without the principle, 0 with it. Broken: neither refused nor answered. Perplexity: of "
-        "answers to harmless prompts, under the model without the principle."
+        "alpha −1 is the model without the principle, 0 with it. Broken: empty, in circles, only questions, or noise "
+        "to the model itself. Nats a token: of answers to harmless prompts, under the model without the principle."
     )
     blocks: list[Any] = []
     if len(order) > 1:
