@@ -43,7 +43,7 @@ def theirs(lm: LanguageModel, prompts: list[list[int]], length: int, **options: 
     width = max(map(len, prompts))
     ids = torch.tensor([[lm.pad] * (width - len(prompt)) + prompt for prompt in prompts])
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    new = {"max_new_tokens": length, "min_new_tokens": length, "pad_token_id": lm.pad, "top_k": 0}
+    new = {"max_new_tokens": length, "min_new_tokens": length, "pad_token_id": lm.pad}
     with torch.inference_mode():
         out = lm.model.generate(ids, attention_mask=mask, **new, **options)
     return [row[width:] for row in out.tolist()]
@@ -55,7 +55,7 @@ def whole(lm: LanguageModel, batch: int, length: int, rounds: int) -> Iterator[R
     for case, chain, options in (
         ("greedy", LogitsChain(temperature=0, bans=lm.eos), {"do_sample": False}),
         ("temperature 0.8, top-p 0.95", LogitsChain(temperature=0.8, top_p=0.95, bans=lm.eos),
-         {"do_sample": True, "temperature": 0.8, "top_p": 0.95}),
+         {"do_sample": True, "temperature": 0.8, "top_p": 0.95, "top_k": 0}),
     ):  # fmt: skip
         (ours, answers), (other, rival) = alternating(
             rounds,

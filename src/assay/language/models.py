@@ -136,10 +136,10 @@ class LanguageModel:
         """
         ours, theirs = self.tokenizer.get_vocab(), other.tokenizer.get_vocab()
         if ours != theirs:
-            token, at = min(ours.items() ^ theirs.items(), key=lambda pair: pair[1])
+            at, token = min((at, token) for token, at in ours.items() ^ theirs.items())
             raise InputError(
-                f"{self.name} and {other.name} have different vocabularies: id {at} ({token!r}) is not the same token to "
-                "both. Compare models of one family, or compare texts by their scores under each."
+                f"{self.name} and {other.name} have different vocabularies: id {at} ({token!r}) is not the same token "
+                "to both. Compare models of one family, or compare texts by their scores under each."
             )
         if self.n_vocabulary != other.n_vocabulary:
             raise InputError(
