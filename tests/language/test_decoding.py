@@ -73,15 +73,26 @@ def test_equals_the_plain_loop_whatever_the_batch(lm, chain: LogitsChain):
         assert all(len({tuple(answer) for answer in answers}) == 3 for answers in expected)
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_two_branches_share_their_tokens(lm, temperature: float):
-    chain = LogitsChain(combine=lambda w, o, step: w + (0.7 + 0.1 * step) * (w - o), temperature=temperature, seed=2)
+@pytest.mark.parametrize(("temperature", "pull"), [(0.0, 0.0), (1.0, 0.0), (1.0, 4.0)])
+def test_two_branches_share_their_tokens(lm, temperature: float, pull: float):
+    """With `pull`, answers end at different steps, and leave both branches."""
+    chain = LogitsChain(
+        combine=lambda w, o, step: w + (0.7 + 0.1 * step) * (w - o),
+        bias=lambda ids, z: z + pull * (torch.arange(128) == 2),
+        temperature=temperature,
+        seed=2,
+    )
     questions = [lm.encode(text) for text in TEXTS]
     prompts = [lm.encode("Be kind. ") + question for question in questions]
-    expected = [[plain(lm, prompts[row], chain, 15, row, questions[row])] for row in range(len(prompts))]
-    for batch_size in (1, 4):
-        ours = generate(lm, prompts, without=questions, chain=chain, max_new_tokens=15, batch_size=batch_size)
-        assert ours == expected
+    expected = [
+        [plain(lm, prompts[row], chain, 15, row + ROWS * sample, questions[row]) for sample in range(2)]
+        for row in range(len(prompts))
+    ]
+    for batch_size in (2, 16):
+        settings = {"max_new_tokens": 15, "batch_size": batch_size, "n_samples": 2}
+        assert generate(lm, prompts, without=questions, chain=chain, **settings) == expected
+    if pull:
+        assert len({len(answer) for answers in expected for answer in answers}) > 3
 
 
 def first_branch(logits_with, logits_without, step):
