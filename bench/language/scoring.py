@@ -139,7 +139,7 @@ def main() -> None:
     made = list(memory(*((1024, 8192) if small else (4096, 49_152))))
     made += moments(*((512, 8192, 2) if small else (2048, 49_152, 3)))
     lm = load_language_model("smollm2", device="cpu")
-    made += prefixes(lm, *((4, 4, 1) if small else (32, 16, 3)))
+    made += prefixes(lm, *((4, 4, 1) if small else (16, 8, 2)))
     for row in made:
         print(f"{row.case}: {row.metric} {row.ours:.4g} {row.unit}; {row.rival_name}: {row.rival:.4g}")
     write_results(RESULTS / "language" / "scoring.json", made)
