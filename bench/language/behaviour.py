@@ -1,4 +1,4 @@
-"""How often the two judges of refusals say what a person said, on answers that their rules were made on and on others.
+"""How often the two judges of refusals agree with labels given on reading, where their rules were made and elsewhere.
 
 `python -m bench.language.behaviour --scale small|full`; both scales are the same.
 """
@@ -35,7 +35,7 @@ def main() -> None:
             right = sum(judge_refusal(text, judge) == verdict for text, verdict in table[part])
             n = len(table[part])
             low, high = map(float, wilson(right, n))
-            made.append(ResultRow(f"{told} ({n})", f"agrees with a person: {judge}", right / n, "share", COMMAND,
+            made.append(ResultRow(f"{told} ({n})", f"agrees with the reader: {judge}", right / n, "share", COMMAND,
                                   interval=(low, high), deployable=False))  # fmt: skip
     for row in made:
         print(f"{row.case}: {row.metric} {row.ours:.3f} {row.interval}")

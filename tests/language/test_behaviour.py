@@ -1,4 +1,4 @@
-"""Judges of refusals against verdicts by a person; reports against plain counting."""
+"""Judges of refusals against labels given on reading; reports against plain counting."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ def right(part: str, judge: str) -> float:
     return float(np.mean([judge_refusal(text, judge) == verdict for text, verdict in TABLE[part]]))
 
 
-def test_judges_agree_with_a_person():
+def test_judges_agree_with_the_reader():
     """On answers that the rules were made on, on answers never looked at, and on those of a model at hand."""
     assert right("known", "sentences") >= 0.85
     assert right("unseen", "sentences") >= 0.8
