@@ -22,12 +22,14 @@ KINDS = {
     "label": ("method", "beliefs", "classes", "epochs"),
     "time": ("event", "weights", "target", "horizon"),
     "bags": ("proportions", "epochs"),
+    "tags": ("positive_only", "epochs"),
 }
 """What names the labels of each kind, and the options that go with it and not with every other."""
 SECTIONS = {
     "A class for each row": ("label", *KINDS["label"]),
     "A duration for each row, some cut off": ("time", *KINDS["time"]),
     "The share of each class in groups of rows": ("bags", "proportions"),
+    "Tags, any number for each row": ("tags", "positive_only"),
     "What a row is": ("id", "text", "image", "exclude", "embeddings", "encoder"),
     "Rows to predict": ("test", "test_embeddings"),
     "Results": ("out", "seed", "as_json", "quiet", "open_report"),
@@ -76,6 +78,10 @@ SECTIONS = {
     type=FILE,
     help="Table with the same column and one named after a class, its shares; or one for each class, shares or counts.",
 )
+@click.option(
+    "--tags", help="Columns, one for each tag, separated by commas; or the one column that lists the tags of a row."
+)
+@click.option("--positive-only", is_flag=True, help="A tag that was not recorded is unknown, not absent.")
 @click.option("--test", type=click.Path(exists=True, path_type=Path), help="Rows to predict, read as TABLE is.")
 @click.option("--id", help="Column with a stable id for each row.")
 @click.option("--text", help="Column with the text to learn from. [default: found by looking]")
@@ -126,6 +132,11 @@ def command(
 
     \b
       assay learn people.csv --bags district --proportions turnout.csv
+
+    Tags, of which some were recorded and none was ruled out:
+
+    \b
+      assay learn photos.csv --tags beach,boat,dog --positive-only --image path
 
     The folder NAME.model then holds report.html, report.json, evidence.csv (every row, the most suspicious or the
     heaviest first), the model (JSON and arrays: no pickle), and with --test predictions.parquet and predictions.csv.
@@ -203,8 +214,24 @@ def bags(source: Path, reading: AuditOptions, given: Rest, rest: Rest, folder: P
     return found, save(found, folder, command=words)
 
 
+def tags(source: Path, reading: AuditOptions, given: Rest, rest: Rest, folder: Path, words: str) -> Trained:
+    """Tags of which only confirmed ones were recorded."""
+    from assay.evidence.learn_folder import save
+    from assay.evidence.learn_tags import TagOptions, learn_tags
+
+    if not given["positive_only"]:
+        raise InputError(
+            "Tags are learned from those that were confirmed alone: say so with --positive-only. Where every tag of "
+            "every row was looked at, train a model for each with --label."
+        )
+    names = tuple(name.strip() for name in given["tags"].split(","))
+    found = learn_tags(source, TagOptions(tags=names, epochs=given["epochs"], reading=reading), **rest)
+    return found, save(found, folder, command=words)
+
+
 TRAINERS: dict[str, Callable[[Path, Any, Rest, Rest, Path, str], Trained]] = {
     "label": classes,
     "time": durations,
     "bags": bags,
+    "tags": tags,
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import InputError
-from assay.evidence.learn_censored_task import read_new
+from assay.evidence.learn_censored_task import read_new as read_new_durations
 from assay.evidence.learn_duration_model import KIND as DURATIONS
 from assay.evidence.learn_duration_model import DurationModel
 from assay.evidence.learn_files import write_predictions
@@ -51,7 +51,7 @@ def _classes(folder: Path, new: Path | None, embeddings: Path | None) -> Answers
 
 def _durations(folder: Path, new: Path | None, embeddings: Path | None) -> Answers:
     model = DurationModel.load(folder)
-    names, X, labels = read_new(new, model, embeddings)
+    names, X, labels = read_new_durations(new, model, embeddings)
     said, told = model.predict(X), None
     if labels is not None and labels.event.any():
         order = concordance_interval(labels.time, labels.event, said)
@@ -69,4 +69,17 @@ def _bags(folder: Path, new: Path | None, embeddings: Path | None) -> Answers:
     return Answers(lambda path: write_columns(told, path))
 
 
-PREDICT = {DURATIONS: _durations, "bags": _bags}
+def _tags(folder: Path, new: Path | None, embeddings: Path | None) -> Answers:
+    from assay.evidence.learn_tags import answers, found_of, read_new
+
+    model = NetworkModel.load(folder)
+    names, X, tags = read_new(new, model, embeddings)
+    p, told = model.predict_proba(X), None
+    found = None if tags is None else found_of(tags, p)
+    if found is not None:
+        share, low, high, m = found
+        told = f"The model finds {number(share, '%', (low, high))} of {m:,} confirmed tags."
+    return Answers(lambda path: write_columns(answers(names, p, model.names), path), told)
+
+
+PREDICT = {DURATIONS: _durations, "bags": _bags, "tags": _tags}
