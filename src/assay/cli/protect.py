@@ -12,7 +12,7 @@ from assay.cli import LazyGroup
 
 class _Protect(LazyGroup):
     table: ClassVar[Mapping[str, str]] = {
-        # one line a command, in its place
+        "flow": "The least restrictive label that each answer from labelled documents deserves.",
     }
     prefix = "protect_"
 
