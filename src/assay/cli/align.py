@@ -13,7 +13,10 @@ from assay.cli import LazyGroup
 class _Align(LazyGroup):
     table: ClassVar[Mapping[str, str]] = {
         # one line a command, in its place
+        "watermark": "Answer prompts with a watermark that only your key finds.",
+        "detect": "Which texts carry a watermark, with exact p-values.",
         "constitution": "Turn a written principle up while a model answers.",
+        "sparse-po": "Align a model with preference pairs, by the tokens that matter.",
     }
     prefix = "align_"
 
