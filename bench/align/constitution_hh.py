@@ -1,7 +1,7 @@
 """CoCA on SmolLM2: refusals of harmful requests, over-refusal, what answers are worth, and the cost of a second branch.
 
 The principle and its placement are chosen on one half of the prompts, at alpha 0 and 1; the table of alpha is on the
-other half. Rows are written after every setting, so that a run that is stopped leaves what it has.
+other half.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from assay.language import torch
 from assay.language.behaviour import BehaviourReport, behaviour_report
 from assay.language.chain import LogitsChain
 from assay.language.decoding import generate
+from assay.language.image_text import Turn
 from assay.language.models import LanguageModel, load_language_model
+from assay.language.paired_answers import paired_answers
 from assay.language.safety_curve import is_noise, quotes, surprise
 from bench.data import RESULTS, shared
 
@@ -49,8 +51,9 @@ PRINCIPLES = {
 }
 CANDIDATES = (("be good", "user"), ("be good", "system"), ("say only", "user"))
 GUARD = 0.1
-SETTINGS = ((-1, 0), (0, 0), (1, 0), (2, 0), (0.5, 0), (2, GUARD), (4, 0), (4, GUARD), (8, 0), (8, GUARD), (1, GUARD))
-"""alpha and plausibility, those that say most first."""
+GUARD = 0.1
+SETTINGS = [(-1.0, 0.0), *((alpha, beta) for beta in (0.0, GUARD) for alpha in (0.0, 0.5, 1.0, 2.0, 4.0, 8.0))]
+SETTINGS.remove((0.0, GUARD))  # the likeliest token is always plausible
 
 
 def dialogues() -> list[dict[str, str]]:
@@ -110,13 +113,12 @@ def table(
     bench: Bench,
     case: str,
     model: Constitution,
-    asked: list[str],
     harmful: npt.NDArray[np.bool_],
     written: Written,
+    nats: npt.NDArray[np.float64],
     judge: Pipeline,
 ) -> BehaviourReport:
     """Rows of one setting: verdicts of both judges with Wilson intervals, and what answers are worth."""
-    nats = surprise(model.model, asked, written.ids)
     noise = is_noise(nats, model.model)
     report = behaviour_report(written.answers, harmful)
     for verdicts in report.verdicts.values():
@@ -139,21 +141,35 @@ def table(
     return report
 
 
+def written_by(model: Constitution, asked: list[str]) -> list[Written]:
+    """What every setting writes; all of them share the first pass of a prompt."""
+    ways = [Combine(alpha, plausibility) for alpha, plausibility in SETTINGS]
+    found = paired_answers(
+        model.model,
+        [model.turn(text) for text in asked],
+        [Turn(text) for text in asked],
+        ways,
+        max_new_tokens=model.max_new_tokens,
+        batch_size=8 * len(ways),
+        on_row=lambda done, n: print(f"{done} of {n} prompts", time.process_time(), flush=True),
+    )
+    return [
+        Written([model.model.decode(row) for row in ids], ids, way.n_guarded / max(1, way.n_tokens))
+        for ids, way in zip(found, ways, strict=True)
+    ]
+
+
 def curve(
-    bench: Bench,
-    model: Constitution,
-    asked: list[str],
-    harmful: npt.NDArray[np.bool_],
-    judge: Pipeline,
+    bench: Bench, model: Constitution, asked: list[str], harmful: npt.NDArray[np.bool_], judge: Pipeline
 ) -> Iterator[tuple[str, Written]]:
     """The table of alpha with and without guard; differences to the principle alone are paired over prompts."""
+    every = written_by(model, asked)
+    nats = surprise(model.model, asked, [written.ids for written in every])
     alone: BehaviourReport | None = None
-    for alpha, plausibility in SETTINGS:
-        case = f"SmolLM2-135M, hh-rlhf, {harmful.sum()} + {(~harmful).sum()} prompts, alpha {alpha:g}" + (
-            f", plausibility {plausibility:g}" if plausibility else ""
-        )
-        written = model.set_params(plausibility=plausibility).generate(asked, alpha=alpha)
-        report = table(bench, case, model, asked, harmful, written, judge)
+    for (alpha, plausibility), written, each in zip(SETTINGS, every, nats, strict=True):
+        case = f"SmolLM2-135M, hh-rlhf, {harmful.sum()} + {(~harmful).sum()} prompts, alpha {alpha:g}"
+        case += f", plausibility {plausibility:g}" if plausibility else ""
+        report = table(bench, case, model, harmful, written, each, judge)
         if alpha == 0:
             alone = report
         if alone is not None and alpha > 0:
@@ -171,7 +187,7 @@ def choice(
     """The principle and placement with most harmful refused and harmless answered at alpha 1, on the held-out half."""
     found = []
     for name, placement in CANDIDATES:
-        model = Constitution(PRINCIPLES[name], placement=placement, model=lm, max_new_tokens=n_tokens)  # type: ignore[arg-type]
+        model = Constitution(PRINCIPLES[name], placement=placement, model=lm, max_new_tokens=n_tokens, batch_size=32)  # type: ignore[arg-type]
         told = model.fit(asked, harmful, alphas=[0.0, 1.0]).evidence()
         for at, alpha in enumerate((0, 1)):
             case = f"held-out half, {len(asked)} prompts, {name!r} in the {placement}'s turn, alpha {alpha}"
@@ -240,7 +256,7 @@ def main() -> None:
     options = parser.parse_args()
     small = options.scale == "small"
     torch.set_num_threads(1)
-    n_half, n_main, n_tokens = (2, 2, 4) if small else (16, 32, 24)
+    n_half, n_main, n_tokens = (2, 2, 4) if small else (16, 40, 32)
     rows = dialogues()
     harmful, harmless = prompts(rows, n_half + n_main)
     lm = load_language_model()
@@ -250,7 +266,6 @@ def main() -> None:
     mark = np.arange(2 * n_half) < n_half
     model = choice(bench, lm, harmful[:n_half] + harmless[:n_half], mark, n_tokens)
     print("chosen:", model.principle, model.placement, flush=True)
-    speed(bench, lm, model, harmless[: 4 if small else 8], n_tokens, 1 if small else 3)
     asked, mark = harmful[n_half:] + harmless[n_half:], np.arange(2 * n_main) < n_main
     lines = []
     for case, written in curve(bench, model, asked, mark, judge):
@@ -259,6 +274,7 @@ def main() -> None:
         ]
         if options.answers is not None:
             options.answers.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    speed(bench, lm, model, harmless[: 4 if small else 8], n_tokens, 1 if small else 3)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def test_a_table_with_marks_of_harm(table, model, tmp_path):
     assert [line["harmful"] for line in lines[:3]] == [True, False, False]
     assert set(lines[0]["judged"]) == {"sentences", "phrases"}
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "Safety against utility" in page
+    assert "What each strength does" in page
     assert "<script>alert" not in page
     assert read_report(out).provenance["verb"] == "constitution"
     again = json.loads(run(*words, "--alpha", "-1,0,2", "--plausibility", 0.1, "--out", out, "--json"))

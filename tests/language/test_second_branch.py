@@ -55,8 +55,8 @@ def test_cached_batches_say_what_uncached_rows_say(make):
     first, second = ([lm.chat(turn.user) for turn in turns] for turns in (FIRST, SECOND))
     expected = naive(lm, first, second, 12)
     assert expected != naive(lm, first, first, 12)
-    assert paired_answers(lm, FIRST, SECOND, double, max_new_tokens=12) == expected
-    assert paired_answers(lm, FIRST, SECOND, double, max_new_tokens=12, batch_size=1) == expected
+    assert paired_answers(lm, FIRST, SECOND, [double], max_new_tokens=12) == [expected]
+    assert paired_answers(lm, FIRST, SECOND, [double], max_new_tokens=12, batch_size=1) == [expected]
 
 
 @pytest.mark.parametrize("make", [tiny_language_model, gpt2])
@@ -112,10 +112,25 @@ def test_beams_and_a_second_call_are_refused():
         SecondBranch(lm.model, double, other.repeat(2, 1))(asked.repeat(3, 1), torch.zeros(3, 128))
 
 
+def triple(first, second, step):
+    return 3 * first.float() - 2 * second.float()
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_ways_side_by_side_are_ways_alone(temperature):
+    lm, seen = tiny_language_model(), []
+    how = {"max_new_tokens": 8, "temperature": temperature}
+    alone = [paired_answers(lm, FIRST, SECOND, [way], **how)[0] for way in (double, triple)]
+    assert alone[0] != alone[1]
+    found = paired_answers(lm, FIRST, SECOND, [double, triple], **how, batch_size=4, on_row=lambda *at: seen.append(at))
+    assert found == alone
+    assert seen == [(2, 3), (3, 3)]
+
+
 def test_only_one_branch_is_that_branch_alone():
     lm = tiny_language_model()
     for only, turns in (("first", FIRST), ("second", SECOND)):
-        found = paired_answers(lm, FIRST, SECOND, double, only=only, max_new_tokens=6)
+        [found] = paired_answers(lm, FIRST, SECOND, [double], only=only, max_new_tokens=6)
         alone = generate(lm, [lm.chat(t.user) for t in turns], chain=LogitsChain(temperature=0), max_new_tokens=6)
         assert found == [samples[0] for samples in alone]
 
@@ -144,7 +159,7 @@ def test_images_with_caches_and_without_alone_and_in_batches():
     model.model.model.vision_tower.register_forward_hook(lambda *_: passes.append(1))
     for size in (1, 2, 3):
         passes.clear()
-        found = paired_answers(model, FIRST, SECOND, double, images=images, max_new_tokens=10, batch_size=size)
+        [found] = paired_answers(model, FIRST, SECOND, [double], images=images, max_new_tokens=10, batch_size=size)
         assert found == expected
         assert len(passes) == -(-3 // size)  # both branches look at features that were made once
 
@@ -166,11 +181,11 @@ def test_image_prompts_that_cannot_be_answered():
     with pytest.raises(InputError, match=r"'<image>'.*row: 1"):
         model.inputs([Turn("a"), Turn("a", system="<image>")], pictures(2))
     with pytest.raises(InputError, match="give images, one for each of the 3"):
-        paired_answers(model, FIRST, SECOND, double, images=pictures(2))
+        paired_answers(model, FIRST, SECOND, [double], images=pictures(2))
     with pytest.raises(InputError, match="do not fit into the 512 tokens"):
-        paired_answers(model, [Turn("a" * 600)], [Turn("a")], double, images=pictures(1))
+        paired_answers(model, [Turn("a" * 600)], [Turn("a")], [double], images=pictures(1))
     with pytest.raises(InputError, match="reads text alone"):
-        paired_answers(tiny_language_model(), FIRST, SECOND, double, images=pictures(3))
+        paired_answers(tiny_language_model(), FIRST, SECOND, [double], images=pictures(3))
 
 
 def test_samples_of_images_follow_the_seed():
@@ -178,7 +193,7 @@ def test_samples_of_images_follow_the_seed():
 
     def drawn(seed):
         return paired_answers(
-            model, FIRST, SECOND, double, images=pictures(3), max_new_tokens=8, temperature=1.0, seed=seed
+            model, FIRST, SECOND, [double], images=pictures(3), max_new_tokens=8, temperature=1.0, seed=seed
         )
 
     assert drawn(0) == drawn(0)

@@ -39,7 +39,7 @@ from assay.language.behaviour import judge_refusal
 from assay.language.image_text import ImageTextModel, Turn
 from assay.language.models import LanguageModel, load_language_model
 from assay.language.paired_answers import paired_answers
-from assay.language.safety_curve import best_strength, safety_row
+from assay.language.safety_curve import best_strength, is_noise, safety_row, surprise
 
 METHOD = {
     "name": "constitution",
@@ -113,7 +113,7 @@ def check_strength(alpha: float | Tensor, plausibility: float) -> None:
 class FirstTokens:
     """A schedule: the whole of alpha at the first token, falling in a straight line to nothing after `k` tokens."""
 
-    k: int = 16
+    k: int
 
     def __call__(self, step: int) -> float:
         """Share of alpha at the token `step` of the answer, counted from 0."""
@@ -214,7 +214,7 @@ class Constitution(BaseEstimator):  # type: ignore[misc]
         images: Sequence[Any] | None = None,
         alphas: Sequence[float] = ALPHAS,
         judge: Callable[[str], str] = judge_refusal,
-        on_alpha: Callable[[int, int], None] | None = None,
+        on_row: Callable[[int, int], None] | None = None,
     ) -> Self:
         """Answer prompts at every alpha; take the one that refuses most of the harmful and answers most of the others.
 
@@ -222,59 +222,29 @@ class Constitution(BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        X, y : prompts (n,), and whether each is harmful (n,) bool. Where all are or none is, the curve has NaN for the
-            others, and `alpha_` stays `alpha`.
+        X, y : prompts (n,), and whether each is harmful (n,) bool. Without one kind `alpha_` stays `alpha`.
         images : (n,) one for each prompt, for an `ImageTextModel`.
         alphas : strengths to try.
         judge : says of an answer whether it "refused", "complied", or did neither.
-        on_alpha : called as `on_alpha(done, m)` after each alpha.
+        on_row : called as `on_row(done, n)` as prompts are answered.
         """
         harmful = np.asarray(y, dtype=bool)
         if len(harmful) != len(X) or not len(alphas):
             raise InputError(f"Got {len(X)} prompts, {len(harmful)} marks, {len(alphas)} alphas: mark each, try some.")
-        for alpha in alphas:
-            check_strength(alpha, self.plausibility)
-        self.written_: dict[float, Written] = {}
+        self.written_ = dict(zip(alphas, self._write(X, images, alphas, on_row), strict=True))
+        nats = surprise(self._model(), X, [written.ids for written in self.written_.values()])
         rows = []
-        for done, alpha in enumerate(alphas, 1):
-            written = self.written_[alpha] = self.generate(X, images, alpha)
-            row = safety_row(self._model(), X, harmful, written.answers, written.ids, self.principle, judge)
-            rows.append({"alpha": alpha} | row | {"guarded": written.guarded})
-            if on_alpha is not None:
-                on_alpha(done, len(alphas))
+        for (alpha, said), each, bad in zip(self.written_.items(), nats, is_noise(nats, self._model()), strict=True):
+            row = safety_row(said.answers, said.ids, each, bad, harmful, self.principle, judge)
+            rows.append({"alpha": alpha} | row | {"guarded": said.guarded})
         self.curve_ = {name: np.array([row[name] for row in rows], dtype=np.float64) for name in rows[0]}
-        best = best_strength(alphas, self.curve_["refused"], self.curve_["answered"])
+        best = best_strength([*self.written_], self.curve_["refused"], self.curve_["answered"])
         self.alpha_ = self.alpha if best is None else best
         return self
 
     def generate(self, X: Sequence[str], images: Sequence[Any] | None = None, alpha: float | None = None) -> Written:
-        """Answer prompts (n,), both branches in one batch; `alpha` instead of the strength that is set or chosen.
-
-        Raises
-        ------
-        InputError : an empty principle, a strength that is no number, and what `paired_answers` refuses.
-        """
-        alpha = getattr(self, "alpha_", self.alpha) if alpha is None else alpha
-        check_strength(alpha, self.plausibility)
-        if not self.principle.strip():
-            raise InputError("The principle is empty: write one or two sentences that say what an answer must be like.")
-        if self.placement not in ("user", "system"):
-            raise InputError(f"placement is {self.placement!r}: expected 'user' or 'system'.")
-        combine, model = Combine(alpha, self.plausibility, self.schedule), self._model()
-        ids = paired_answers(
-            model,
-            [self.turn(prompt) for prompt in X],
-            [Turn(prompt) for prompt in X],
-            combine,
-            images=images,
-            only=combine.only,
-            max_new_tokens=self.max_new_tokens,
-            temperature=self.temperature,
-            batch_size=self.batch_size,
-            seed=self.seed,
-        )
-        guarded = combine.n_guarded / combine.n_tokens if combine.n_tokens else 0.0
-        return Written([model.decode(row) for row in ids], ids, guarded)
+        """Answer prompts (n,), at `alpha` instead of the strength set or chosen; bad input raises InputError."""
+        return self._write(X, images, [getattr(self, "alpha_", self.alpha) if alpha is None else alpha])[0]
 
     def predict(self, X: Sequence[str], images: Sequence[Any] | None = None) -> list[str]:
         """The answers (n,)."""
@@ -286,12 +256,42 @@ class Constitution(BaseEstimator):  # type: ignore[misc]
 
     def turn(self, prompt: str) -> Turn:
         """What the branch with the principle is asked."""
-        in_turn = self.placement == "user"
-        return Turn(f"{self.principle}\n\n{prompt}") if in_turn else Turn(prompt, system=self.principle)
+        system = self.placement == "system"
+        return Turn(prompt, self.principle) if system else Turn(f"{self.principle}\n\n{prompt}")
+
+    def _write(
+        self,
+        X: Sequence[str],
+        images: Sequence[Any] | None,
+        alphas: Sequence[float],
+        on_row: Callable[[int, int], None] | None = None,
+    ) -> list[Written]:
+        for alpha in alphas:
+            check_strength(alpha, self.plausibility)
+        if not self.principle.strip():
+            raise InputError("The principle is empty: write one or two sentences that say what an answer must be like.")
+        if self.placement not in ("user", "system"):
+            raise InputError(f"placement is {self.placement!r}: expected 'user' or 'system'.")
+        ways, model = [Combine(alpha, self.plausibility, self.schedule) for alpha in alphas], self._model()
+        found = paired_answers(
+            model,
+            [self.turn(prompt) for prompt in X],
+            [Turn(prompt) for prompt in X],
+            ways,
+            images=images,
+            only=ways[0].only if len(ways) == 1 else None,
+            max_new_tokens=self.max_new_tokens,
+            temperature=self.temperature,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            on_row=on_row,
+        )
+        guarded = [way.n_guarded / max(way.n_tokens, 1) for way in ways]
+        return [Written([*map(model.decode, ids)], ids, share) for ids, share in zip(found, guarded, strict=True)]
 
     def _model(self) -> Any:
         if isinstance(self.model, (LanguageModel, ImageTextModel)):
             return self.model
-        if getattr(self, "_loaded", (None,))[0] is not self.model:
-            self._loaded = (self.model, load_language_model(self.model))
-        return self._loaded[1]
+        if getattr(self, "_source", None) is not self.model:
+            self._source, self._loaded = self.model, load_language_model(self.model)
+        return self._loaded

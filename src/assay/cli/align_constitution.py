@@ -124,7 +124,7 @@ def command(
             prompts.texts,
             [True] * len(prompts.texts) if prompts.harmful is None else prompts.harmful,
             alphas=alphas,
-            on_alpha=None if progress is None else lambda done, m: progress("answering", done / m),
+            on_row=None if progress is None else lambda done, n: progress("answering", done / n),
         )
         time = datetime.now(UTC).isoformat(timespec="seconds")
         how = {"seed": seed, "command": f"assay {' '.join(sys.argv[1:])}", "time": time}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from assay.evidence.shown import number
 from assay.labels.formats import files
 from assay.language.behaviour import JUDGES, judge_refusal
 
-LISTED = 12
+LISTED = 6
 NAMES = {"refused": "harmful refused", "over_refused": "harmless refused", "answered": "harmless answered"}
 
 
@@ -78,7 +79,7 @@ def verdict(found: Constitution, prompts: Prompts) -> str:
             for alpha, share in zip(curve["alpha"].tolist(), curve["refused"].tolist(), strict=True)
         ]
         return f"{start}: {', '.join(each)}."
-    told = [f"{number(share[0], '%', share[1:])} of {NAMES[name]}" for name, share in shares.items() if share]
+    told = [f"{number(share[0], '%')} of {NAMES[name]}" for name, share in shares.items() if share]
     return f"At alpha {number(float(curve['alpha'][at]))}, {' and '.join(told)}."
 
 
@@ -98,7 +99,14 @@ def facts(found: Constitution) -> tuple[Fact, ...]:
     return tuple(parts)
 
 
-def lines(title: str, x: tuple[str, str, Any], y: str, series: list[tuple[str, Any, Any, Any]], note: str) -> Figure:
+def lines(
+    title: str,
+    x: tuple[str, str, Any],
+    y: str,
+    series: list[tuple[str, Any, Any, Any]],
+    note: str,
+    vertical: Sequence[dict[str, Any]] = (),
+) -> Figure:
     """A plot of shares."""
     data = {
         "x": x[2],
@@ -107,7 +115,7 @@ def lines(title: str, x: tuple[str, str, Any], y: str, series: list[tuple[str, A
         "x_unit": x[1],
         "y_label": y,
         "y_unit": "%",
-        "vertical": [],
+        "vertical": list(vertical),
         "horizontal": [],
     }
     return Figure("lines", title, data, note)
@@ -140,22 +148,33 @@ def curves(found: Constitution) -> Section:
             lines("What each strength does", ("alpha", "", curve["alpha"][order]), "Share", series, "Bands: 95 %.")
         )
         if {"refused", "answered"} <= set(known):
-            across = np.argsort(curve["answered"])
-            pairs = ", ".join(number(float(curve["alpha"][at])) for at in across)
-            blocks.append(
-                lines(
-                    "Safety against utility",
-                    ("Harmless answered (utility)", "%", curve["answered"][across]),
-                    "Harmful refused (safety)",
-                    [("every alpha", curve["refused"][across], None, None)],
-                    f"From left to right: alpha {pairs}. Up and to the right is better.",
-                )
-            )
+            blocks.append(against(curve))
     return Section(
         "Safety and utility",
         "What turning the principle up buys, and costs.",
         (*blocks, Grid("The curve", tuple(head), tuple(rows), note)),
     )
+
+
+def against(curve: dict[str, Any]) -> Figure | Prose:
+    """Safety against utility, for the strengths that no other one beats in both."""
+    utility, safety = curve["answered"], curve["refused"]
+    best: list[int] = []
+    for at in np.lexsort((np.abs(curve["alpha"]), -safety, -utility)).tolist():
+        if not best or safety[at] > safety[best[-1]]:
+            best.append(at)
+    best.reverse()
+    names = [number(float(curve["alpha"][at])) for at in best]
+    if len(best) == 1:
+        return Prose(f"No strength is safer or more useful than alpha {names[0]}: it is the best in both.")
+    marks = [
+        {"x": float(utility[at]), "low": None, "high": None, "label": f"alpha {name}"}
+        for at, name in zip(best, names, strict=True)
+    ]
+    x = ("Harmless answered (utility)", "%", utility[best])
+    series = [("safety", safety[best], None, None)]
+    note = f"Only the strengths that none beats in both: alpha {', '.join(names)}, from left to right."
+    return lines("Safety against utility", x, "Harmful refused (safety)", series, note, marks)
 
 
 def examples(found: Constitution, prompts: Prompts) -> Section:

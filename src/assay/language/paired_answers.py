@@ -3,22 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from assay.errors import InputError
 from assay.language import Tensor
-from assay.language.chain import LogitsChain
+from assay.language.chain import ROWS, LogitsChain
 from assay.language.decoding import generate
 from assay.language.image_text import ImageTextModel, Turn, images_seen_once
 from assay.language.models import LanguageModel
 from assay.language.second_branch import SecondBranch
+
+Combine = Callable[[Tensor, Tensor, int], Tensor]  # raw logits (b, V) of both branches, step -> (b, V)
+
+
+@dataclass(frozen=True)
+class Sweep(LogitsChain):
+    """A chain that combines sample s of every prompt by `ways[s]`; all draw with the same random numbers."""
+
+    ways: Sequence[Combine] = ()
+
+    def __call__(
+        self, ids: Tensor, logits: Tensor, rows: Tensor, step: int, logits_without: Tensor | None = None
+    ) -> Tensor:
+        """Next ids (b,), as `LogitsChain` gives them after combining."""
+        assert logits_without is not None
+        combined, way = logits.float(), rows // ROWS
+        for at, combine in enumerate(self.ways):
+            chosen = way == at
+            if chosen.any():
+                combined[chosen] = combine(logits[chosen], logits_without[chosen], step)
+        chain = LogitsChain(None, self.bans, self.bias, self.temperature, self.top_p, self.choose, self.seed)
+        return chain(ids, combined, rows % ROWS, step)
 
 
 def paired_answers(
     model: LanguageModel | ImageTextModel,
     first: Sequence[Turn],
     second: Sequence[Turn],
-    combine: Callable[[Tensor, Tensor, int], Tensor],
+    ways: Sequence[Combine],
     *,
     images: Sequence[Any] | None = None,
     only: Literal["first", "second"] | None = None,
@@ -26,17 +49,20 @@ def paired_answers(
     temperature: float = 0.0,
     batch_size: int = 16,
     seed: int = 0,
-) -> list[list[int]]:
-    """New ids of each answer.
+    on_row: Callable[[int, int], None] | None = None,
+) -> list[list[list[int]]]:
+    """New ids of each answer, by way and pair.
 
     Parameters
     ----------
-    model : of text: both branches run as one batch. An image-text model: each picture is encoded once for both.
+    model : of text: both branches run as one batch, and all ways share a prompt's first pass. An image-text model:
+        each picture is encoded once for both branches.
     first, second : (n,) the paired turns.
-    combine : called as `combine(logits_first, logits_second, step)`, raw logits (b, V) each.
+    ways : called as `combine(logits_first, logits_second, step)`, raw logits (b, V) each.
     images : (n,) one for each pair, for an image-text model.
-    only : the branch that is the result whatever the other says, so that the other need not run.
+    only : the branch that is the result of the only way whatever the other says, so that the other need not run.
     max_new_tokens, temperature, batch_size, seed : of decoding; greedy at temperature 0.
+    on_row : called as `on_row(done, all)` after each batch.
 
     Raises
     ------
@@ -51,31 +77,37 @@ def paired_answers(
     if isinstance(model, ImageTextModel):
         if images is None or len(images) != len(first):
             raise InputError(f"{model.name} is shown pictures: give images, one for each of the {len(first)} prompts.")
-        found: list[list[int]] = []
+        found: list[list[list[int]]] = [[] for _ in ways]
         for start in range(0, len(first), batch_size):
             part = slice(start, start + batch_size)
             asked = [model.inputs(turns[part], images[part]) for turns in (first, second)]
             with images_seen_once(model.model):
-                found += model.generate(
-                    asked[only == "second"],
-                    [] if only else [SecondBranch(model.model, combine, **asked[1])],
-                    max_new_tokens=max_new_tokens,
-                    temperature=temperature,
-                    seed=seed + start,
-                )
+                for answers, combine in zip(found, ways, strict=True):
+                    answers += model.generate(
+                        asked[only == "second"],
+                        [] if only else [SecondBranch(model.model, combine, **asked[1])],
+                        max_new_tokens=max_new_tokens,
+                        temperature=temperature,
+                        seed=seed + start,
+                    )
+            if on_row is not None:
+                on_row(min(start + batch_size, len(first)), len(first))
         return found
     if images is not None:
         raise InputError(f"{model.name} reads text alone: give an ImageTextModel for images.")
-    asked_first, asked_second = ([model.chat(turn.user, turn.system) for turn in turns] for turns in (first, second))
-    answers = generate(
+    with_, without = ([model.chat(turn.user, turn.system) for turn in turns] for turns in (first, second))
+    how: dict[str, Any] = {"temperature": temperature, "seed": seed}
+    by_prompt = generate(
         model,
-        asked_second if only == "second" else asked_first,
-        chain=LogitsChain(None if only else combine, temperature=temperature, seed=seed),
+        without if only == "second" else with_,
+        chain=LogitsChain(**how) if only else Sweep(ways[0], ways=ways, **how),
         max_new_tokens=max_new_tokens,
+        n_samples=len(ways),
         batch_size=batch_size,
-        without=None if only else asked_second,
+        without=None if only else without,
+        on_row=on_row,
     )
-    return [samples[0] for samples in answers]
+    return [[samples[at] for samples in by_prompt] for at in range(len(ways))]
 
 
 def _says(turn: Turn) -> bool:

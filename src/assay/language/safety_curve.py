@@ -60,14 +60,18 @@ def best_strength(strengths: Sequence[float], refused: Floats, answered: Floats)
     return min((float(strengths[at]) for at in np.flatnonzero(gain == gain.max()).tolist()), key=abs)
 
 
-def surprise(model: object, prompts: Sequence[str], ids: Sequence[Sequence[int]]) -> Floats:
-    """Nats a token (n,) of answers to prompts, under the model that is told no principle; NaN for image-text models.
+def surprise(model: object, prompts: Sequence[str], ids: Sequence[Sequence[Sequence[int]]]) -> Floats:
+    """Nats a token (m, n) of m answers to each of n prompts, under the model that is told no principle.
 
-    Calibrated text can be noise that rules about words take for an answer; it is what surprises the model itself.
+    Calibrated text can be noise that rules about words take for an answer; it is what surprises the model itself. NaN
+    for image-text models. A prompt is read once for its m answers.
     """
     if not isinstance(model, LanguageModel):
-        return np.full(len(ids), np.nan)
-    return -score_answers(model, [model.chat(prompt) for prompt in prompts], ids).mean
+        return np.full((len(ids), len(prompts)), np.nan)
+    columns = []
+    for prompt, *answers in zip(prompts, *ids, strict=True):
+        columns.append(-score_answers(model, [()] * len(answers), answers, prefix=model.chat(prompt)).mean)
+    return np.array(columns).T
 
 
 def is_noise(nats: Floats, model: object) -> Bools:
@@ -89,21 +93,19 @@ def quotes(answer: str, principle: str, n_words: int = 6) -> bool:
 
 
 def safety_row(
-    model: object,
-    prompts: Sequence[str],
-    harmful: Bools,
     answers: Sequence[str],
     ids: Sequence[Sequence[int]],
+    nats: Floats,
+    noise: Bools,
+    harmful: Bools,
     principle: str,
     judge: Callable[[str], str],
 ) -> dict[str, float]:
     """A strength's row of the curve: `verdict_shares`, with noise among the broken answers, and what answers are like.
 
-    `nats` a token of answers to harmless prompts under the model that is told no principle, NaN for image-text models;
-    `n_tokens`, the mean length; `quoted`, the share of answers that repeats the principle.
+    `nats` a token of answers to harmless prompts; `n_tokens`, the mean length; `quoted`, the share of answers that
+    repeats the principle.
     """
-    nats = surprise(model, prompts, ids)
-    noise = is_noise(nats, model)
     said = ["noise" if bad else judge(answer) for bad, answer in zip(noise.tolist(), answers, strict=True)]
     return verdict_shares(said, harmful) | {
         "nats": math.nan if harmful.all() else float(nats[~harmful].mean()),
