@@ -15,6 +15,7 @@ class _Align(LazyGroup):
         # one line a command, in its place
         "watermark": "Answer prompts with a watermark that only your key finds.",
         "detect": "Which texts carry a watermark, with exact p-values.",
+        "cost": "What a watermark does to a model's answers, and what resampling gives back.",
         "constitution": "Turn a written principle up while a model answers.",
         "sparse-po": "Align a model with preference pairs, by the tokens that matter.",
     }
