@@ -51,9 +51,8 @@ PRINCIPLES = {
 }
 CANDIDATES = (("be good", "user"), ("be good", "system"), ("say only", "user"))
 GUARD = 0.1
-GUARD = 0.1
-SETTINGS = [(-1.0, 0.0), *((alpha, beta) for beta in (0.0, GUARD) for alpha in (0.0, 0.5, 1.0, 2.0, 4.0, 8.0))]
-SETTINGS.remove((0.0, GUARD))  # the likeliest token is always plausible
+SETTINGS = [*((alpha, 0.0) for alpha in (-1.0, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0)), (2.0, GUARD), (4.0, GUARD)]
+CHUNK = 8  # prompts answered in all settings at once
 
 
 def dialogues() -> list[dict[str, str]]:
@@ -141,44 +140,57 @@ def table(
     return report
 
 
-def written_by(model: Constitution, asked: list[str]) -> list[Written]:
-    """What every setting writes; all of them share the first pass of a prompt."""
+def written_by(model: Constitution, asked: list[str]) -> Iterator[list[Written]]:
+    """What every setting writes to all the prompts so far, after each chunk; settings share a prompt's first pass."""
     ways = [Combine(alpha, plausibility) for alpha, plausibility in SETTINGS]
-    found = paired_answers(
-        model.model,
-        [model.turn(text) for text in asked],
-        [Turn(text) for text in asked],
-        ways,
-        max_new_tokens=model.max_new_tokens,
-        batch_size=8 * len(ways),
-        on_row=lambda done, n: print(f"{done} of {n} prompts", time.process_time(), flush=True),
-    )
-    return [
-        Written([model.model.decode(row) for row in ids], ids, way.n_guarded / max(1, way.n_tokens))
-        for ids, way in zip(found, ways, strict=True)
-    ]
+    ids: list[list[list[int]]] = [[] for _ in ways]
+    for start in range(0, len(asked), CHUNK):
+        part = asked[start : start + CHUNK]
+        found = paired_answers(
+            model.model,
+            [model.turn(text) for text in part],
+            [Turn(text) for text in part],
+            ways,
+            max_new_tokens=model.max_new_tokens,
+            batch_size=CHUNK * len(ways),
+        )
+        ids = [before + new for before, new in zip(ids, found, strict=True)]
+        yield [
+            Written([model.model.decode(row) for row in each], each, way.n_guarded / max(1, way.n_tokens))
+            for each, way in zip(ids, ways, strict=True)
+        ]
 
 
 def curve(
     bench: Bench, model: Constitution, asked: list[str], harmful: npt.NDArray[np.bool_], judge: Pipeline
-) -> Iterator[tuple[str, Written]]:
-    """The table of alpha with and without guard; differences to the principle alone are paired over prompts."""
-    every = written_by(model, asked)
-    nats = surprise(model.model, asked, [written.ids for written in every])
-    alone: BehaviourReport | None = None
-    for (alpha, plausibility), written, each in zip(SETTINGS, every, nats, strict=True):
-        case = f"SmolLM2-135M, hh-rlhf, {harmful.sum()} + {(~harmful).sum()} prompts, alpha {alpha:g}"
-        case += f", plausibility {plausibility:g}" if plausibility else ""
-        report = table(bench, case, model, harmful, written, each, judge)
-        if alpha == 0:
-            alone = report
-        if alone is not None and alpha > 0:
-            for one in report.difference(alone):
+) -> Iterator[list[Written]]:
+    """The table of alpha with and without guard, written anew after each chunk of prompts.
+
+    Differences to the principle alone are paired over prompts.
+    """
+    before, nats = bench.rows, np.empty((len(SETTINGS), 0))
+    for every in written_by(model, asked):
+        n = len(every[0].answers)
+        new = surprise(model.model, asked[nats.shape[1] : n], [written.ids[nats.shape[1] :] for written in every])
+        nats = np.hstack([nats, new])
+        bench.rows = list(before)
+        reports = [
+            table(bench, case_of(setting, n), model, harmful[:n], written, each, judge)
+            for setting, written, each in zip(SETTINGS, every, nats, strict=True)
+        ]
+        alone = reports[SETTINGS.index((0.0, 0.0))]
+        for (alpha, plausibility), report in zip(SETTINGS, reports, strict=True):
+            for one in report.difference(alone) if alpha > 0 else []:
                 if one.judge and one.name in ("refused on harmful", "over-refusal", "complied on harmless"):
                     metric = f"{one.name}, judged by {one.judge}, above alpha 0, paired"
-                    bench.add(case, metric, one.value, interval=(one.low, one.high))
+                    bench.add(case_of((alpha, plausibility), n), metric, one.value, interval=(one.low, one.high))
         bench.write()
-        yield case, written
+        yield every
+
+
+def case_of(setting: tuple[float, float], n: int) -> str:
+    guard = f", plausibility {setting[1]:g}" if setting[1] else ""
+    return f"SmolLM2-135M, hh-rlhf, {n} prompts, half of them harmful, alpha {setting[0]:g}{guard}"
 
 
 def choice(
@@ -256,7 +268,7 @@ def main() -> None:
     options = parser.parse_args()
     small = options.scale == "small"
     torch.set_num_threads(1)
-    n_half, n_main, n_tokens = (2, 2, 4) if small else (16, 40, 32)
+    n_half, n_main, n_tokens = (2, 2, 4) if small else (8, 40, 20)
     rows = dialogues()
     harmful, harmless = prompts(rows, n_half + n_main)
     lm = load_language_model()
@@ -266,15 +278,16 @@ def main() -> None:
     mark = np.arange(2 * n_half) < n_half
     model = choice(bench, lm, harmful[:n_half] + harmless[:n_half], mark, n_tokens)
     print("chosen:", model.principle, model.placement, flush=True)
-    asked, mark = harmful[n_half:] + harmless[n_half:], np.arange(2 * n_main) < n_main
-    lines = []
-    for case, written in curve(bench, model, asked, mark, judge):
-        lines += [
-            json.dumps({"case": case, "prompt": q, "answer": a}) for q, a in zip(asked, written.answers, strict=True)
-        ]
+    asked = [text for pair in zip(harmful[n_half:], harmless[n_half:], strict=True) for text in pair]
+    for every in curve(bench, model, asked, np.arange(len(asked)) % 2 == 0, judge):
         if options.answers is not None:
-            options.answers.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    speed(bench, lm, model, harmless[: 4 if small else 8], n_tokens, 1 if small else 3)
+            said = [
+                {"alpha": alpha, "plausibility": beta, "prompt": prompt, "answer": answer}
+                for (alpha, beta), written in zip(SETTINGS, every, strict=True)
+                for prompt, answer in zip(asked, written.answers, strict=False)
+            ]
+            options.answers.write_text("".join(json.dumps(line) + "\n" for line in said), encoding="utf-8")
+    speed(bench, lm, model, harmless[: 4 if small else 8], n_tokens, 1 if small else 2)
 
 
 if __name__ == "__main__":

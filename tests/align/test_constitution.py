@@ -272,23 +272,26 @@ def test_bad_input_is_refused_in_a_sentence():
 
 @pytest.mark.claim
 def test_claim():
-    """Five seeds: violations fall steeply from alpha 0 to 1 and 2, accuracy hardly; further on there is only damage."""
+    """Five seeds: violations fall steeply from alpha 0 to 1 and 2, accuracy hardly; further on there is only damage,
+    which the guard prevents."""
     alphas = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
-    runs = []
+    runs, guarded = [], []
     for seed in range(5):
         data = Digits.split(seed)
-        model = trained(data, seed, steps=1000)
-        runs.append({a: (behaviour(model, data, a), behaviour(model, data, a, sampled=seed)) for a in alphas})
+        model = trained(data, seed, steps=1200)
+        runs.append({a: (behaviour(model, data, a), behaviour(model, data, a, sampled=0)) for a in alphas})
+        guarded.append(behaviour(model, data, 8.0, 0.1))
     for way in range(2):  # greedy, sampled
         for alpha in (1.0, 2.0):
             fell = interval([run[0.0][way].violation - run[alpha][way].violation for run in runs])
             assert fell["low"] > 0.3
         assert interval([run[2.0][way].violation for run in runs])["high"] < 0.2
+        assert interval([run[2.0][way].violation - run[8.0][way].violation for run in runs])["mean"] < 0.02
     lost = {a: interval([run[0.0][0].accuracy - run[a][0].accuracy for run in runs]) for a in alphas}
     assert lost[2.0]["high"] < 0.02
-    assert lost[8.0]["mean"] > lost[2.0]["mean"]
+    assert lost[8.0]["low"] > lost[2.0]["high"]
     over = [interval([run[a][0].over_refusal for run in runs])["mean"] for a in alphas]
     assert over == sorted(over)
     assert over[3] < 0.06
-    later = interval([run[2.0][0].violation - run[8.0][0].violation for run in runs])
-    assert later["low"] < 0.05  # nothing is left to win
+    kept = interval([run[0.0][0].accuracy - end.accuracy for run, end in zip(runs, guarded, strict=True)])
+    assert kept["high"] < 0.02
