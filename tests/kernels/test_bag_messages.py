@@ -3,13 +3,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import expit, log_expit, log_softmax, softmax
+from scipy.special import expit, log_expit
 
 from assay.errors import InputError
 from assay.kernels.bag_class_messages import bag_class_messages
 from assay.kernels.bag_messages import CAP, bag_messages, count_law
 from assay.kernels.bag_propagation import count_factors
-from assay.kernels.edge_messages import edge_messages
+from assay.kernels.edge_messages import copy_chances, edge_messages
 from assay.kernels.neighbour_graph import Graph
 
 
@@ -151,7 +151,8 @@ def test_edge_messages_by_hand():
     graph = Graph.of_edges([[0, 1], [1, 2]], np.zeros((3, 1)))
     odds, said = np.array([0.3, -2.0, 1.0]), np.array([0.1, 0.2, 0.3, 0.4])
     strong = np.where(np.isin(np.arange(4), [0, graph.twin[0]]), 0.5, 1.0)
-    change, new, heard = edge_messages(graph.ptr, graph.other, graph.twin, np.exp(-strong), odds, said, 0.5)
+    at, half = (graph.ptr, graph.other, graph.twin, copy_chances(strong, 2)), np.array([0.5, 0.5])
+    change, new, heard = edge_messages(*at, half, odds, said, 0.5)
     told = []
     for e in range(4):
         cavity = odds[graph.other[e]] - said[graph.twin[e]]
@@ -160,10 +161,22 @@ def test_edge_messages_by_hand():
     assert np.isclose(change, np.abs(told - said).max())
     assert np.allclose(heard, [new[0], new[1] + new[2], new[3]])
     scores, split = np.stack([0 * odds, odds], axis=1), np.stack([0 * said, said], axis=1)
-    _, of_classes, _ = edge_messages(graph.ptr, graph.other, graph.twin, np.exp(-strong), scores, split, 0.0)
-    assert np.allclose(of_classes[:, 1] - of_classes[:, 0], told)
-    assert np.allclose(softmax(of_classes, axis=1)[:, 1], expit(told))
-    assert np.allclose(log_softmax(of_classes, axis=1)[:, 0], log_expit(-np.array(told)))
+    for rate in (half, np.array([0.8, 0.2])):
+        _, binary, _ = edge_messages(*at, rate, odds, said, 0.0)
+        _, of_classes, _ = edge_messages(*at, rate, scores, split, 0.0)
+        assert np.allclose(of_classes[:, 1] - of_classes[:, 0], binary)
+
+
+def test_a_row_that_knows_only_the_base_rate_says_nothing():
+    graph, rate = Graph.of_edges([[0, 1], [1, 2]], np.zeros((3, 1))), np.array([0.9, 0.1])
+    at = graph.ptr, graph.other, graph.twin, np.full(4, 0.7), rate
+    assert np.allclose(edge_messages(*at, np.full(3, np.log(0.1 / 0.9)), np.zeros(4), 0.0)[1], 0)
+    three = np.array([0.7, 0.2, 0.1])
+    told = edge_messages(*at[:4], three, np.tile(np.log(three), (3, 1)), np.zeros((4, 3)), 0.0)[1]
+    assert np.allclose(told, 0)
+    potts = copy_chances(np.array([1.3]), 3)[0]
+    factor = 1 - potts + potts * 3 * np.eye(3)
+    assert np.allclose(factor / factor[0, 0], np.exp(-1.3 * (1 - np.eye(3))))
 
 
 def test_neighbours_are_those_of_the_angle_and_pairs_come_once():

@@ -12,6 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from assay.errors import InputError
 from assay.kernels.bag_propagation import count_factors, propagate
+from assay.kernels.edge_messages import copy_chances
 from assay.kernels.neighbour_graph import Graph
 from assay.labels import Proportions, Space
 from assay.labels.formats.bags import read_bags
@@ -137,6 +138,22 @@ def test_more_classes_on_a_tree_of_edges_are_exact():
     assert np.abs(got - enumerate_all(bags, graph, graph.couplings(2.0), prior, 0.0)).max() < 1e-9
 
 
+def test_neutral_edges_on_a_tree_keep_the_base_rate_and_are_exact():
+    """Row 3 is in no bag; without the edges' help each row has the base rate, with them what the tree says."""
+    graph, rate = lines(4, [(0, 1), (1, 2), (2, 3)]), np.array([0.75, 0.25])
+    bags = read_bags([["a"], ["b"], [], []], {"a": 0.5, "b": 0.0})
+    found = marginals(bags, graph, 1.0, np.inf, neutral_edges=True, **EXACT).p[:, 1]
+    copies = copy_chances(graph.couplings(1.0), 2)
+    step = {
+        (i, j): copies[e]
+        for e, (j, i) in enumerate(zip(graph.other, np.repeat(np.arange(4), np.diff(graph.ptr)), strict=True))
+    }
+    expected = 0.0  # row 1 is 0: each edge passes its copy chance on
+    for i, j in ((1, 2), (2, 3)):
+        expected = step[i, j] * expected + (1 - step[i, j]) * rate[1]
+        assert np.isclose(found[j], expected, atol=1e-6)
+
+
 def test_the_factor_is_the_pairwise_energy_but_for_a_constant():
     """The published code's potentials, pair by pair, against ours, on every labelling of two bags with edges."""
     size, counts, strength, weight = 4, (1, 3), 10.0, {(0, 5): 0.7, (1, 2): 1.3}
@@ -197,13 +214,14 @@ def test_bags_of_one_class_are_labels():
 
 def test_bags_of_one_row_are_supervised_learning():
     X, y = two_clouds()
-    plain = LogisticRegression().fit((X - X.mean(0)) / X.std(0), y)
-    model = LabelProportions(learner=LogisticRegression(), bag_strength=np.inf).fit(
-        X, np.arange(200), dict(enumerate(y * 1.0))
-    )
+    X[:, 2] = X[:, 2] > 4  # two values: not scaled
+    shares = dict(enumerate(y * 1.0))
+    model = LabelProportions(learner=LogisticRegression(), bag_strength=np.inf).fit(X, np.arange(200), shares)
+    scaled = (X - X.mean(axis=0)) / np.r_[X[:, :2].std(axis=0), 1]
+    plain = LogisticRegression().fit(scaled, y)
     assert np.array_equal(model.marginals_.argmax(axis=1), y)
-    assert np.allclose(model.predict_proba(X), plain.predict_proba((X - X.mean(0)) / X.std(0)))
-    assert model.score(X, y) == plain.score((X - X.mean(0)) / X.std(0), y)
+    assert np.allclose(model.predict_proba(X), plain.predict_proba(scaled))
+    assert model.score(X, y) == plain.score(scaled, y)
 
 
 def test_bags_that_all_have_the_same_share_say_nothing_and_fit_says_so():
@@ -234,7 +252,7 @@ def test_propagation_that_did_not_settle_is_reported(monkeypatch):
     assert not short.converged
     assert short.n_sweeps == 3
     assert short.change > 1e-3
-    monkeypatch.setattr(propagate, "__defaults__", (*propagate.__defaults__[:4], 3, 1e-3))
+    monkeypatch.setattr(propagate, "__defaults__", (*propagate.__defaults__[:5], 3, 1e-3))
     with pytest.warns(UserWarning, match="did not settle in 3 sweeps"):
         model = LabelProportions(learner=LogisticRegression()).fit(X, *given)
     assert not model.converged_
@@ -297,6 +315,10 @@ def test_rounds_are_chosen_by_bags_held_out():
     assert sum(entry["chosen"] for entry in model.rounds_) == 1
     assert all(0 <= entry["held_out_error"] < 0.5 for entry in model.rounds_)
     assert roc_auc_score(y, model.marginals_[:, 1]) > 0.98
+    more, truth = two_clouds(80, 9)
+    other, known = in_bags(truth, 8, 5)
+    wrong = {name: 1 - share for name, share in known.items()}
+    assert model.bag_error(more, other, known) < 0.1 < model.bag_error(more, other, wrong)
     given = LabelProportions(recipe=SHORT).fit(X, ids, shares, edges=[[0], [1]])
     assert len(given.rounds_) == 1
 

@@ -1,6 +1,6 @@
 """Belief propagation over bags with known counts and edges between alike rows: the chance of each class of each row.
 
-    P(y) ~ prod_B prod_c phi_Bc(number of class c in B) * prod_ij exp(-J_ij [y_i != y_j]) * prod_i exp(prior_i(y_i))
+    P(y) ~ prod_B prod_c phi_Bc(number of class c in B) * prod_ij psi_ij(y_i, y_j) * prod_i exp(prior_i(y_i))
 
 All edges speak, then all bags, in sweeps until no message changes; for two classes in log-odds, with one factor a bag.
 
@@ -18,13 +18,14 @@ from scipy.special import expit, softmax
 
 from assay.kernels.bag_class_messages import bag_class_messages
 from assay.kernels.bag_messages import bag_messages
-from assay.kernels.edge_messages import edge_messages
+from assay.kernels.edge_messages import copy_chances, edge_messages
 from assay.kernels.neighbour_graph import Graph
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 SHARP = 1e4  # lambda_b of counts that hold exactly: e^-10000 is zero
+RAREST = 1e-9  # base rate of a class that no bag has
 IMPOSSIBLE = 1e-300  # share that stands for none where a survey found some: its logarithm is finite
 
 
@@ -87,6 +88,7 @@ def propagate(
     n_rows: int,
     graph: Graph | None = None,
     couplings: Floats | None = None,
+    rate: Floats | None = None,
     prior: Floats | None = None,
     damping: float = 0.5,
     max_sweeps: int = 200,
@@ -102,24 +104,27 @@ def propagate(
     shares : (b, k), from which the residuals are measured.
     factors : see `count_factors`.
     n_rows : n.
-    graph, couplings : edges, and J of each (e,).
-    prior : (n, k) logarithms of what is known of each row beside bags and edges; None: nothing.
+    graph, couplings : edges, and J of each (e,), see `copy_chances`.
+    rate : (k,) base rates of the classes, which edges between rows that know nothing keep; None: equal ones.
+    prior : (n, k) logarithms of each row's chances beside bags and edges; None: the base rates.
     damping : share of each message that stays in a sweep.
     max_sweeps, tol : stop after so many, or when no message would change by more than `tol` in log-odds.
     """
     k, two = shares.shape[1], shares.shape[1] == 2
-    base = np.zeros((n_rows, k)) if prior is None else prior
+    rate = np.full(k, 1 / k) if rate is None else np.maximum(rate, RAREST) / np.maximum(rate, RAREST).sum()
+    base = np.tile(np.log(rate), (n_rows, 1)) if prior is None else prior
     base = base[:, 1] - base[:, 0] if two else base
     told = np.zeros((len(members), *base.shape[1:]))
     tilt = np.zeros((1, len(shares)) if two else shares.shape)
     scores, heard = base, np.zeros_like(base)
-    weak = None if couplings is None else np.exp(-couplings)
+    copies = None if couplings is None else copy_chances(couplings, k)
     said = np.zeros((0 if graph is None else len(graph.other), *base.shape[1:]))
     n_sweeps, change = 0, math.inf
     while change >= tol and n_sweeps < max_sweeps:
         n_sweeps, change = n_sweeps + 1, 0.0
-        if graph is not None and weak is not None:
-            change, said, heard = edge_messages(graph.ptr, graph.other, graph.twin, weak, scores, said, damping)
+        if graph is not None and copies is not None:
+            at = graph.ptr, graph.other, graph.twin, copies, rate
+            change, said, heard = edge_messages(*at, scores, said, damping)
             scores = base + heard + _per_row(members, told, n_rows)
         if two:
             fresh = bag_messages(ptr, scores[members] - told, factors[0], tilt[0])

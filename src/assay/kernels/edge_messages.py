@@ -1,7 +1,12 @@
-"""Messages of belief propagation along the edges of a graph, whose factors are exp(-J [y_i != y_j]).
+"""Messages of belief propagation along the edges of a graph.
 
-Written so, a factor treats the classes alike. Expanded into y_i, y_j and y_i y_j, as in code of others, its first
-messages lean to class 0, and with strong edges propagation may settle upside down.
+An edge says that with chance r a row copies the class of the other, and otherwise has any class by its base rate:
+
+    psi(a, b) = 1 - r + r [a = b] / rate(a),       message(a) = log(1 - r + r q(a) / rate(a))
+
+where q are the other row's chances without this edge, so that a row that knows nothing but the base rate says nothing.
+At equal rates of k classes psi is exp(-J [a != b]) but for a constant. With that factor at unequal rates each edge is
+one more vote for the common class, whatever is known of the neighbours: rows come to be ordered by how many they have.
 
 Legend of shapes: n rows, k classes, e directed edges.
 """
@@ -21,8 +26,18 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.integer[Any]]
 
 
+def copy_chances(couplings: Floats, n_classes: int) -> Floats:
+    """Chances r (e,) of edges that, at equal rates of all classes, have the factors exp(-J [a != b]) with J (e,).
+
+    >>> copy_chances(np.array([0.0, np.log(3), np.inf]), 2).round(9).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    weak = np.exp(-couplings)
+    return np.asarray((1 - weak) / (1 + (n_classes - 1) * weak))
+
+
 def edge_messages(
-    ptr: Ints, other: Ints, twin: Ints, weak: Floats, odds: Floats, messages: Floats, damping: float
+    ptr: Ints, other: Ints, twin: Ints, copies: Floats, rate: Floats, odds: Floats, messages: Floats, damping: float
 ) -> tuple[float, Floats, Floats]:
     """Messages along all edges at once.
 
@@ -30,7 +45,8 @@ def edge_messages(
     ----------
     ptr : (n + 1,) edges ptr[i]..ptr[i + 1] lead to row i.
     other, twin : (e,) the row that each edge comes from, and the edge of the other direction.
-    weak : (e,) exp(-J).
+    copies : (e,) chances r, below 1.
+    rate : (k,) base rates of the classes, none of them zero.
     odds : (n,) log-odds of the rows, all messages in; or (n, k) logarithms of their chances up to a constant a row.
     messages : (e,) or (e, k) the messages that are in `odds`.
     damping : the share of the old messages that stays.
@@ -42,7 +58,8 @@ def edge_messages(
     new, heard = np.empty_like(messages), np.empty_like(odds)
     walk = _speak if odds.ndim == 1 else _speak_of_classes
     changes = in_threads(
-        lambda start, stop: walk(ptr, other, twin, weak, odds, messages, damping, start, stop, new, heard), len(odds)
+        lambda start, stop: walk(ptr, other, twin, copies, rate, odds, messages, damping, start, stop, new, heard),
+        len(odds),
     )
     return max(changes), new, heard
 
@@ -52,7 +69,8 @@ def _speak(
     ptr: Any,
     other: Any,
     twin: Any,
-    weak: Any,
+    copies: Any,
+    rate: Any,
     odds: Any,
     old: Any,
     damping: Any,
@@ -67,9 +85,10 @@ def _speak(
         total = 0.0
         for e in range(ptr[i], ptr[i + 1]):
             cavity = odds[other[e]] - old[twin[e]]
-            far = math.exp(-abs(cavity))
-            told = math.log((1.0 + weak[e] * far) / (far + weak[e]))
-            told = told if cavity >= 0.0 else -told
+            small = math.exp(-abs(cavity))
+            one, zero = (1.0, small) if cavity >= 0.0 else (small, 1.0)
+            any_class = (1.0 - copies[e]) * (1.0 + small)
+            told = math.log((any_class + copies[e] * one / rate[1]) / (any_class + copies[e] * zero / rate[0]))
             change = max(change, abs(told - old[e]))
             new[e] = damping * old[e] + (1.0 - damping) * told
             total += new[e]
@@ -82,7 +101,8 @@ def _speak_of_classes(
     ptr: Any,
     other: Any,
     twin: Any,
-    weak: Any,
+    copies: Any,
+    rate: Any,
     scores: Any,
     old: Any,
     damping: Any,
@@ -107,7 +127,7 @@ def _speak_of_classes(
                 said[c] = math.exp(said[c] - top)
                 total += said[c]
             for c in range(k):
-                told = math.log(weak[e] + (1.0 - weak[e]) * said[c] / total)
+                told = math.log(1.0 - copies[e] + copies[e] * said[c] / (total * rate[c]))
                 change = max(change, abs(told - old[e, c]))
                 new[e, c] = damping * old[e, c] + (1.0 - damping) * told
                 heard[i, c] += new[e, c]

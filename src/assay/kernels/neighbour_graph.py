@@ -109,3 +109,17 @@ class Graph:
         to = np.repeat(np.arange(len(degree)), degree)
         sums = np.stack([np.bincount(to, column[self.other], len(degree)) for column in values.T], axis=1)
         return np.where(degree[:, None] > 0, sums / np.maximum(degree, 1)[:, None], values)
+
+
+def centres_and_scales(points: Floats) -> tuple[Floats, Floats]:
+    """Mean of each column (d,), and its standard deviation, or of a column of two values the step between them.
+
+    Divided by its deviation, a rare flag would be as far as all other features together, and rows alike by it alone.
+
+    >>> [each.tolist() for each in centres_and_scales(np.array([[0.0, 1.0], [0.0, 2.0], [1.0, 6.0]]))[1:]]
+    [[1.0, 2.160246899469287]]
+    """
+    low, high = points.min(axis=0), points.max(axis=0)
+    flag = ((points == low) | (points == high)).all(axis=0)
+    scale = np.where(flag, high - low, points.std(axis=0))
+    return points.mean(axis=0), np.where(scale > 0, scale, 1.0)

@@ -1,8 +1,7 @@
 """Learning labels of single rows where only the share of each class in bags of rows is known.
 
-A hospital tells how many of its patients fell ill, an ad network how many of a thousand viewers bought; who, is not
-told. Rows that are alike probably have the same label, and the labels of a bag must add up: belief propagation weighs
-both, gives each row the chance of each class, and a classifier learns from these.
+A hospital tells how many of its patients fell ill, but not who. Rows that are alike probably have the same label, and
+the labels of a bag must add up: belief propagation weighs both, and a classifier learns from the chances it gives.
 
 Paper: Havaldar, Sharma, Sareen, Shanmugam, Raghuveer, "Learning from Label Proportions: Bootstrapping Supervised
 Learners via Belief Propagation", ICLR 2024, arXiv 2310.08056.
@@ -13,14 +12,13 @@ with J_ij = lambda_s exp(-|x_i - x_j| / l) between nearest neighbours, l their m
 lambda_b, `similarity` lambda_s. The network has a head for rows and, with weight lambda_a, one for the mean features of
 a bag; the graph of the next round is made of its features.
 
-When to use: neighbours mostly share a class. When not: bags with the same shares, which say nothing (`fit` warns).
+When to use: neighbours mostly share a class. When not: they hardly do, or all bags have one share (`fit` warns).
 
 Departures: a bag is one exact count factor; the paper's code expands it into all pairs, on which propagation does not
 settle at its default strength. Edges are symmetric factors, each pair once; l is the median, since at the code's l = 1
 similarity vanishes on standardised features. Learners are taught the chances, not labels cut at 1/2 [design]. The
-round is chosen by bags held out, never by labels of rows. More than two classes are an extension
-(`assay.kernels.bag_class_messages`), whose marginals are approximate even within one bag. `similarity` and
-`n_neighbors` are our choice: at the paper's 10 and 5 fewer runs settled.
+round is chosen by bags held out, never by labels of rows. More than two classes are an extension, approximate even
+within one bag (`assay.kernels.bag_class_messages`), and so are neutral edges (`assay.kernels.edge_messages`).
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from assay.errors import InputError
 from assay.kernels.bag_propagation import Marginals, count_factors, count_residuals, propagate
-from assay.kernels.neighbour_graph import Graph
+from assay.kernels.neighbour_graph import Graph, centres_and_scales
 from assay.labels.formats.bags import Bags, read_bags
 from assay.training.soft_learner import SoftLearner
 
@@ -73,6 +71,7 @@ def marginals(
     bag_strength: float = 10.0,
     survey: float | None = None,
     prior: Floats | None = None,
+    neutral_edges: bool = False,
     **settings: Any,
 ) -> Marginals:
     """Chance of each class of each row, from the shares of bags and from which rows are alike.
@@ -81,13 +80,13 @@ def marginals(
     ----------
     bags : see `read_bags`.
     graph : such as `Graph.nearest(x, 10)`; None: no row is like another.
-    similarity, bag_strength, survey : see `LabelProportions`.
+    similarity, bag_strength, survey, neutral_edges : see `LabelProportions`.
     prior : (n, k) logarithms of chances known beside, such as a classifier's.
     **settings : `damping`, `max_sweeps` and `tol` of `propagate`.
 
     Examples
     --------
-    Of the first two rows one has class 1. The second of them is like the third, which has class 1:
+    One of the first two rows has class 1, and the second is like the third, which has it:
 
     >>> bags = read_bags(["a", "a", "b"], {"a": 0.5, "b": 1.0})
     >>> graph = Graph.of_edges([[1], [2]], np.array([[0.0], [4.0], [5.0]]))
@@ -96,7 +95,9 @@ def marginals(
     """
     factors = count_factors(bags.sizes, bags.shares, bag_strength, survey)
     couplings = None if graph is None else graph.couplings(similarity)
-    return propagate(bags.ptr, bags.members, bags.shares, factors, bags.n_rows, graph, couplings, prior, **settings)
+    rate = bags.base_rate if neutral_edges else None
+    own = bags.ptr, bags.members, bags.shares, factors, bags.n_rows
+    return propagate(*own, graph, couplings, rate, prior, **settings)
 
 
 class LabelProportions(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -110,6 +111,8 @@ class LabelProportions(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     learner : any classifier of scikit-learn with `sample_weight`; None: a network, which needs `assay[deep]`.
     bag_strength : lambda_b, how strictly the counts hold; infinite: exactly.
     similarity : lambda_s, how strongly neighbours agree.
+    neutral_edges : edges favour no class; by the paper's factor they favour the common one, in dense places most. Try
+        it where classes are unequal and neighbours agree little more than by chance, and compare by `bag_error`.
     n_neighbors : of the graph.
     survey : the shares were estimated from so many random draws of each bag; None: they were counted.
     rounds : of belief propagation, at most; the second one has a graph of the network's features, and so on. The round
@@ -142,6 +145,7 @@ class LabelProportions(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         learner: Any = None,
         bag_strength: float = 10.0,
         similarity: float = 2.0,
+        neutral_edges: bool = False,
         n_neighbors: int = 10,
         survey: float | None = None,
         rounds: int = 2,
@@ -154,6 +158,7 @@ class LabelProportions(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.learner = learner
         self.bag_strength = bag_strength
         self.similarity = similarity
+        self.neutral_edges = neutral_edges
         self.n_neighbors = n_neighbors
         self.survey = survey
         self.rounds = rounds
@@ -187,14 +192,13 @@ class LabelProportions(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise InputError("X holds nan or inf: fill or drop such rows.", row=int(bad.argmax()))
         self._bags = found = read_bags(bags, proportions, classes, len(X))
         self.classes_ = found.classes
-        self.mean_, deviation = X.mean(axis=0), X.std(axis=0)
-        self.scale_ = np.where(deviation > 0, deviation, 1.0)
+        self.mean_, self.scale_ = centres_and_scales(X)
         x = (X - self.mean_) / self.scale_
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         graph = None if edges is None else Graph.of_edges(edges, x)
         if np.ptp(found.shares, axis=0).max() < 1e-9:  # propagation would still sort the rows, by what nobody told
-            told_all = f"All {len(found.names)} bags have the same shares, {found.shares[0].round(4).tolist()}"
-            warnings.warn(f"{told_all}: they do not tell one row from another, and each gets these.", stacklevel=2)
+            same = f"All {len(found.names)} bags have the same shares, {found.shares[0].round(4).tolist()}"
+            warnings.warn(f"{same}: they do not tell one row from another, and each gets these.", stacklevel=2)
             graph = Graph.of_edges([[], []], x)
         rounds, told = EM_STEPS if self.method == "em" else 1, list[dict[str, Any]]()
         if self.method == "bp" and self.learner is None and graph is None and self.rounds > 1:
@@ -206,22 +210,24 @@ class LabelProportions(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.marginals_, self.bag_residuals_ = beliefs.p, beliefs.residuals
         self.converged_, self.n_sweeps_ = beliefs.converged, beliefs.n_sweeps
         if not beliefs.converged:
-            warnings.warn(
-                f"Propagation did not settle in {beliefs.n_sweeps} sweeps, messages still change by up to "
-                f"{beliefs.change:.2g}: the marginals are rough. Lower `similarity` or `bag_strength`.",
-                stacklevel=2,
-            )
+            unsettled = f"Propagation did not settle in {beliefs.n_sweeps} sweeps (last change {beliefs.change:.2g})"
+            warnings.warn(f"{unsettled}: the marginals are rough. Lower `similarity` or `bag_strength`.", stacklevel=2)
         return self
 
     def predict_proba(self, X: Any) -> Floats:
         """Chances (m, k) of the classes of any rows."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64)
+        X = validate_data(self, X, reset=False)
         return np.asarray(self.learner_.predict_proba((X - self.mean_) / self.scale_))
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """The most probable class of each row (m,)."""
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+
+    def bag_error(self, X: Any, bags: Any, proportions: Mapping[Any, Any] | None = None) -> float:
+        """How far predicted shares of other bags are from the known ones, on average; compares fits without labels."""
+        held = read_bags(bags, proportions, None if proportions is None else list(self.classes_))
+        return float(held.share_errors(self.predict_proba(X)).mean())
 
     def evidence(self) -> dict[str, npt.NDArray[Any]]:
         """What was learned of each row of `fit`: its class, how sure that is, and how far its bags are off."""
@@ -236,19 +242,18 @@ class LabelProportions(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _steps(self, x: Floats, bags: Bags, graph: Graph | None = None) -> Iterator[tuple[Marginals, Any]]:
         """Beliefs and a learner, again and again, each time from those before."""
-        p, points = bags.row_means(bags.shares, bags.base_rate), x
+        p, points, strict = bags.row_means(bags.shares, bags.base_rate), x, (self.bag_strength, self.survey)
         while True:
             if self.method == "bp":
                 alike = graph or Graph.nearest(points, self.n_neighbors)
-                beliefs = marginals(bags, alike, self.similarity, self.bag_strength, self.survey)
+                beliefs = marginals(bags, alike, self.similarity, *strict, None, self.neutral_edges)
                 learner = self._learn(x, bags, beliefs.p)
                 if self.learner is None:
                     z = learner.features(x)
                     points = (z - z.mean(axis=0)) / np.maximum(z.std(axis=0), 1e-6)
             elif self.method == "em":
                 learner = self._learn(x, bags, p)
-                prior = np.log(np.maximum(learner.predict_proba(x), 1e-12))
-                beliefs = marginals(bags, None, 0.0, self.bag_strength, self.survey, prior)
+                beliefs = marginals(bags, None, 0.0, *strict, np.log(np.maximum(learner.predict_proba(x), 1e-12)))
                 p = beliefs.p
             else:
                 if self.method == "neighbours":
@@ -266,24 +271,20 @@ class LabelProportions(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(order) == 1:
             return 1, []
         for beliefs, learner in islice(self._steps(x, bags.take(order[n_held:])), self.rounds):
-            means = held.sums(learner.predict_proba(x)) / held.sizes[:, None]
-            errors.append(np.abs(means - held.shares).mean(axis=1))
+            errors.append(held.share_errors(learner.predict_proba(x)))
             gain = errors[best] - errors[-1]
             if n_held > 1 and gain.mean() > gain.std(ddof=1) / np.sqrt(n_held):
                 best = len(errors) - 1
             told.append(beliefs.told() | {"held_out_error": float(errors[-1].mean())})
         return best + 1, told
 
-    def _learn(self, x: Floats, bags: Bags, p: Floats | None) -> Any:
+    def _learn(self, x: Floats, bags: Bags, p: Any) -> Any:
         """A learner of beliefs (n, k); None: of the bags alone."""
         if self.learner is None:
             from assay.training.deep.bags import train_on_bags
 
-            weight = None if p is None else self.bag_weight
-            return train_on_bags(
-                x, bags.ptr, bags.members, bags.shares, p, weight, self.backbone, self.recipe, self._seed
-            )
-        assert p is not None
+            given, weight = (x, bags.ptr, bags.members, bags.shares, p), None if p is None else self.bag_weight
+            return train_on_bags(*given, weight, self.backbone, self.recipe, self._seed)
         return SoftLearner(self.learner, x, p)
 
     def _check(self) -> None:
@@ -291,8 +292,8 @@ class LabelProportions(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise InputError(f"method is {self.method!r}: expected 'bp', 'dllp', 'em' or 'neighbours'.")
         if self.method == "dllp" and self.learner is not None:
             raise InputError("method='dllp' trains a network by its loss on bags: leave out `learner`.")
-        for name, least in {"bag_strength": 0, "similarity": 0, "bag_weight": 0, "n_neighbors": 1, "rounds": 1}.items():
-            if not getattr(self, name) >= least:
-                raise InputError(f"{name} is {getattr(self, name)!r}: expected a number of at least {least}.")
-        if self.survey is not None and not self.survey > 0:
-            raise InputError(f"survey is {self.survey!r}: expected a number of draws.")
+        least = {"bag_strength": 0, "similarity": 0, "bag_weight": 0, "n_neighbors": 1, "rounds": 1, "survey": 1}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is not None and not value >= bound:
+                raise InputError(f"{name} is {value!r}: expected a number of at least {bound}.")

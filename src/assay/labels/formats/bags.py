@@ -65,6 +65,10 @@ class Bags:
         columns = [np.bincount(self.members, values[bag, c], self.n_rows) for c in range(values.shape[1])]
         return np.where(count[:, None] > 0, np.stack(columns, axis=1) / np.maximum(count, 1)[:, None], empty)
 
+    def share_errors(self, p: Floats) -> Floats:
+        """How far the means over bags of chances (n, k) are from the shares, on average over classes (b,)."""
+        return np.asarray(np.abs(self.sums(p) / self.sizes[:, None] - self.shares).mean(axis=1))
+
     def take(self, chosen: npt.ArrayLike) -> Bags:
         """Some of the bags; rows keep their numbers."""
         at = np.asarray(chosen, dtype=np.int64)
