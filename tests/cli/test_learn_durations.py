@@ -111,7 +111,7 @@ def test_follow_up_that_ends_too_early_is_told_with_a_horizon(capsys):
     assert run(*WORDS, "--json") == 0
     warnings = json.loads(capsys.readouterr().out)["warnings"]
     assert any("average" in warning for warning in warnings)
-    assert "set a horizon such as 1," in warnings[-1]
+    assert "set a horizon such as 1, which about" in warnings[-1]
     assert run(*WORDS, "--horizon", 1, "--json") == 0
     assert "before the horizon" in json.loads(capsys.readouterr().out)["warnings"][0]
 

@@ -77,6 +77,11 @@ class LearnedDurations:
         return next(trial for trial in self.trials if trial.name == self.model.learner)
 
     @property
+    def known(self) -> int:
+        """Rows whose label is known, those watched until the horizon among them."""
+        return int((self.weights.weights > 0).sum())
+
+    @property
     def explained(self) -> float:
         """Share of the error of the weighted mean that the model removes."""
         return 1 - self.won.risk.value / self.trials[-1].risk.value
@@ -112,8 +117,9 @@ class LearnedDurations:
 
     def verdict(self) -> str:
         """The finding in a sentence."""
-        n, known = self.labels.n_rows, int(self.labels.event.sum())
-        told = f"A model of {n:,} durations, of which {n - known:,} ({number(1 - known / n, '%')}) were cut off: it "
+        n, cut = self.labels.n_rows, self.labels.n_rows - self.known
+        until = "" if self.options.horizon is None else " before the horizon"
+        told = f"A model of {n:,} durations, of which {cut:,} ({number(cut / n, '%')}) were cut off{until}: it "
         both = (self.order.low, self.order.high)
         return told + f"puts {number(self.order.value, '%', both)} of the pairs of held-out rows in the right order."
 
@@ -141,6 +147,7 @@ class LearnedDurations:
         return {
             "rows": self.labels.n_rows,
             "events": int(self.labels.event.sum()),
+            "known": self.known,
             "target": self.options.target,
             "horizon": self.options.horizon,
             "weights": self.options.weights,

@@ -56,8 +56,8 @@ def both(found: WeightedMean) -> tuple[float, float]:
 
 def facts(found: LearnedDurations) -> tuple[Fact, ...]:
     """The numbers that matter."""
-    n, known = found.labels.n_rows, int(found.labels.event.sum())
-    score = score_name(found)
+    n, known = found.labels.n_rows, found.known
+    score, until = score_name(found), "" if found.options.horizon is None else ", before the horizon"
     parts = []
     if found.test is not None and found.test.risk is not None and found.test.order is not None:
         parts += [
@@ -67,7 +67,7 @@ def facts(found: LearnedDurations) -> tuple[Fact, ...]:
     parts += [
         Fact("Pairs in the right order", found.order.value, both(found.order), "%", "held-out rows; 50 % is guessing"),
         Fact(score, found.won.risk.value, both(found.won.risk), "", "held-out rows, weighted for those cut off"),
-        Fact("Rows cut off", (n - known) / n, None, "%", f"{n - known:,} of {n:,}"),
+        Fact("Rows cut off", (n - known) / n, None, "%", f"{n - known:,} of {n:,}{until}"),
         Fact(
             "Known labels are worth", round(found.weights.effective_rows), None, "", f"equal ones; there are {known:,}"
         ),

@@ -16,6 +16,7 @@ from assay.errors import InputError
 from assay.evidence.audit_options import AuditOptions
 from assay.evidence.learn_duration_model import LEARNERS, DurationModel, answers, bounded, fit_learner
 from assay.evidence.learn_rows import names_of, read_new_rows
+from assay.evidence.shown import number
 from assay.kernels.censoring_weights import CensoringLaw, Weights, inverse, own_weights
 from assay.kernels.survival_scores import WeightedMean, concordance_interval, weighted_mean
 from assay.labels import Censored
@@ -104,7 +105,7 @@ class Task:
         if weights.effective_rows < FEWEST:
             raise InputError(
                 f"The known labels are worth {weights.effective_rows:.1f} equal rows, fewer than {FEWEST}: bring more "
-                f"rows with events, or {proposed(known)}."
+                f"rows with events, or {proposed(self.options, known)}."
             )
         return law, weights
 
@@ -233,9 +234,12 @@ def check(labels: Censored, options: CensoredOptions) -> None:
         raise InputError(f"Only {events} rows have an event: at least {2 * FEWEST} are needed to train and to judge.")
 
 
-def proposed(known: Censored) -> str:
+def proposed(options: CensoredOptions, known: Censored) -> str:
     """A horizon that enough rows reach, as an advice."""
-    return f"set a horizon such as {np.quantile(known.time, 1 - REACHED):.3g}, which {REACHED:.0%} of the rows reach"
+    if options.horizon is not None:
+        return f"set a horizon before {number(options.horizon)}"
+    at = float(f"{np.quantile(known.time, 1 - REACHED):.3g}")
+    return f"set a horizon such as {number(at)}, which about {number(REACHED, '%')} of the rows reach"
 
 
 def notes(task: Task, weights: Weights) -> tuple[str, ...]:
@@ -243,8 +247,8 @@ def notes(task: Task, weights: Weights) -> tuple[str, ...]:
     if task.known.event.all():
         until = "" if task.options.horizon is None else " before the horizon"
         return (f"No row is cut off{until}, so that every weight is 1: this is plain regression, which any tool does.",)
-    alarms = weights.alarms()
-    return (*alarms, f"To be safe, {proposed(task.known)}.") if alarms else ()
+    alarms = weights.alarms("the horizon")
+    return (*alarms, f"To be safe, {proposed(task.options, task.known)}.") if alarms else ()
 
 
 def read_new(

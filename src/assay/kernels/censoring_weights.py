@@ -162,10 +162,11 @@ class Weights:
         """Rows whose weight was cut (n,)."""
         return np.asarray(self.survival < self.floor)
 
-    def alarms(self) -> list[str]:
+    def alarms(self, limit: str = "tau") -> list[str]:
         """What stands against the assumption that every label had a chance to be seen, a sentence each.
 
-        The thresholds are ours: weights 10 % off on average, 2 % of them cut, 30 % of the known labels effective.
+        `limit` is what the reader calls the time up to which labels are learned. The thresholds are ours: weights 10 %
+        off on average, 2 % of them cut, 30 % of the known labels effective.
         """
         known = self.weights > 0
         found = []
@@ -173,17 +174,17 @@ class Weights:
         if not 0.9 <= mean <= 1.1:
             found.append(
                 f"The weights average {mean:.2f} and should average 1: long labels are missing, or the law of "
-                "censoring is poor. Set tau to a time that enough rows reach, or change the bandwidth."
+                f"censoring is poor. Set {limit} to a time that enough rows reach."
             )
         if self.floored.sum() > 0.02 * known.sum():
             found.append(
                 f"{self.floored.sum()} of {known.sum()} known labels had a chance below {self.floor:g} to be seen; "
-                "their weights were cut, and they count too little. Set tau below them."
+                f"their weights were cut, and they count too little. Set {limit} below them."
             )
         if self.effective_rows < 0.3 * known.sum():
             found.append(
-                f"{known.sum()} known labels are worth {self.effective_rows:.0f} equal ones: a few rows decide. Raise "
-                "floor or bandwidth, or set tau."
+                f"{known.sum()} known labels are worth {self.effective_rows:.0f} equal ones: a few rows decide. Set "
+                f"{limit} to an earlier time."
             )
         if self.isolated.any():
             found.append(f"{self.isolated.sum()} rows have no neighbour and take the Kaplan-Meier law.")

@@ -62,7 +62,11 @@ FEWEST = 10  # effective rows below which nothing is learned
 
 
 def ipcw(
-    labels: Censored, points: npt.ArrayLike | None = None, bandwidth: float | None = None, floor: float | None = None
+    labels: Censored,
+    points: npt.ArrayLike | None = None,
+    bandwidth: float | None = None,
+    floor: float | None = None,
+    score: bool = False,
 ) -> Weights:
     """Weights that undo censoring, for any loss of any model: pass them as `sample_weight`, or multiply row losses.
 
@@ -70,7 +74,7 @@ def ipcw(
     ----------
     labels : times and events.
     points : (n, d) what censoring depends on (Beran's law); None: nothing (Kaplan-Meier), in O(n log n).
-    bandwidth : see `CensoringLaw`.
+    bandwidth, score : see `CensoringLaw`.
     floor : chances to be seen count as no less, which bounds the weights by 1/floor at the price of some bias. None:
         n^{-1/2}, at most 0.05.
 
@@ -82,7 +86,7 @@ def ipcw(
     >>> ipcw(tied).weights.round(3).tolist()
     [1.0, 0.0, 1.0, 0.0, 1.333, 2.667]
     """
-    return own_weights(CensoringLaw(labels.time, labels.event, points, bandwidth), labels.event, floor)
+    return own_weights(CensoringLaw(labels.time, labels.event, points, bandwidth, score), labels.event, floor)
 
 
 def restricted(labels: Censored, tau: float | None) -> Censored:
