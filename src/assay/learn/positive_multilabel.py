@@ -16,10 +16,14 @@ is what ties it to 1 at the surest rows. Confirmed rows must be a random part of
 or obvious things get tagged first, phi favours them.
 
 When to use: tags that were recorded when present and never when absent, or absences that nobody trusts. When not: all
-cells looked at (use binary cross-entropy); fewer than about ten confirmed rows a tag.
+cells looked at (use binary cross-entropy); fewer than about ten confirmed rows a tag. Where only the order of rows
+matters, or the share of rows with each tag is known, cross-entropy that stops in time does about as well.
 
-Departures: mean logits and deviations are of all processes' rows; `MILDEST` and `COLDEST` keep w and tau from zero,
-where the paper's loss switches itself off; the reference code floors neither. Known absences are used only on demand.
+Departures: `COLDEST` and `MILDEST` keep tau and w from zero, where a low bias or bunched logits switch the loss off
+(the reference code floors neither), and the last bias starts at zero; half of the rows are drawn for the sake of
+confirmed tags, and weighed so that all means stay those of the data; the epoch is chosen by L_c with w = tau = 1 on
+rows held out; means are over the rows of all processes. As in the reference code, the gradient also flows through the
+targets of mixing. Recorded absences are ignored unless `use_negatives`.
 """
 
 from __future__ import annotations

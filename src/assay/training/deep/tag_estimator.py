@@ -23,7 +23,7 @@ from assay.labels import Tags
 from assay.training.deep import torch
 from assay.training.deep.backbones import mlp, small_cnn
 from assay.training.deep.batches import n_batches
-from assay.training.deep.estimator import Backbone
+from assay.training.deep.estimator import Backbone, _finite
 from assay.training.deep.loop import fit
 from assay.training.deep.recipe import Recipe
 from assay.training.deep.run import predict
@@ -225,12 +225,3 @@ class TagClassifier(BaseEstimator):  # type: ignore[misc]
         row, at = row[order], at[order]
         cells = {"row": row, "tag": self.tag_names_[at], "probability": probability[row, at], "recorded": tags[row, at]}
         self._evidence = {"tags": told, "suspects": cells}
-
-
-def _finite(X: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The rows, or an error that names the first with a value that is no number."""
-    bad = ~np.isfinite(X.reshape(len(X), -1)).all(axis=1)
-    if bad.any():
-        row = int(bad.argmax())
-        raise InputError("X holds NaN or inf, which a network can't take: fill or drop such rows.", row=row)
-    return X
