@@ -22,19 +22,20 @@ EXAMPLE = """Notes:
 Question: Who is the cook?
 Answer: Ada
 
-From which notes was the answer taken? 2
+From which notes was the answer taken?
+Notes: 2
 
 """
 _REPLY = re.compile(r"\s*(?:none|[0-9]{1,6}(?:\s*(?:,|and)\s*[0-9]{1,6})*)\s*\.?\s*", re.IGNORECASE)
 
 
 def introspect(lm: LanguageModel, query: str, items: Sequence[str], answer: str, *, max_new_tokens: int = 12) -> str:
-    """What the model says, after one example, when it is asked which notes it used."""
+    """The line that the model says, after one example, when it is asked which notes it used."""
     notes = "\n".join(f"{at}. {item}" for at, item in enumerate(items, start=1))
     asked = f"Notes:\n{notes}\n\nQuestion: {query}\nAnswer: {answer}\n\nFrom which notes was the answer taken?"
-    ids = lm.chat(EXAMPLE + asked, SYSTEM)
+    ids = lm.chat(EXAMPLE + asked, SYSTEM, assistant="Notes:")
     ((tokens,),) = generate(lm, [ids], chain=LogitsChain(temperature=0), max_new_tokens=max_new_tokens)
-    return lm.decode(tokens)
+    return lm.decode(tokens).partition("\n")[0]
 
 
 def used_items(reply: str, n_items: int) -> tuple[int, ...] | None:
