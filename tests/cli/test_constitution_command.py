@@ -8,7 +8,8 @@ from click.testing import CliRunner
 
 from assay.cli.align_constitution import command
 from assay.errors import InputError
-from assay.evidence.report import read_report
+from assay.evidence.page import write_report
+from assay.evidence.report import Report, read_report
 from assay.language.models import tiny_language_model
 
 HOSTILE = "<script>alert(1)</script> =1+1 <eos>"
@@ -91,6 +92,6 @@ def test_what_it_refuses_before_any_work(table, model, tmp_path):
         assert not out.exists()
     for alpha in ("nan", "1,inf", "two"):
         assert "--alpha" in run(table, "--principle", "Be kind.", "--alpha", alpha, *words, code=2)
-    (tmp_path / "report.json").write_text("{}", encoding="utf-8")
+    write_report(Report("A title", "A finding."), tmp_path)
     with pytest.raises(InputError, match="holds other results"):
         run(table, "--principle", "Be kind.", "--model", model, "--out", tmp_path)

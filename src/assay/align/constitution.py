@@ -176,6 +176,7 @@ class Constitution(BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     alpha_ : the strength chosen. curve_ : what `evidence` returns. written_ : alpha to what was written with it.
+    noise_ : (m, n) which of the answers are noise to the model itself, by alpha and prompt.
 
     >>> from assay.language.models import tiny_language_model
     >>> len(Constitution("Be kind.", model=tiny_language_model(), max_new_tokens=4).predict(["Hi", "Who?"]))
@@ -233,8 +234,8 @@ class Constitution(BaseEstimator):  # type: ignore[misc]
             raise InputError(f"Got {len(X)} prompts, {len(harmful)} marks, {len(alphas)} alphas: mark each, try some.")
         self.written_ = dict(zip(alphas, self._write(X, images, alphas, on_row), strict=True))
         nats = surprise(self._model(), X, [written.ids for written in self.written_.values()])
-        rows = []
-        for (alpha, said), each, bad in zip(self.written_.items(), nats, is_noise(nats, self._model()), strict=True):
+        self.noise_, rows = is_noise(nats, self._model()), []
+        for (alpha, said), each, bad in zip(self.written_.items(), nats, self.noise_, strict=True):
             row = safety_row(said.answers, said.ids, each, bad, harmful, self.principle, judge)
             rows.append({"alpha": alpha} | row | {"guarded": said.guarded})
         self.curve_ = {name: np.array([row[name] for row in rows], dtype=np.float64) for name in rows[0]}

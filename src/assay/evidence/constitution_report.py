@@ -15,7 +15,7 @@ from assay.errors import InputError
 from assay.evidence.figures import Figure
 from assay.evidence.page import write_report
 from assay.evidence.prompt_files import Prompts
-from assay.evidence.report import Column, Command, Fact, Grid, Prose, Report, Section
+from assay.evidence.report import Column, Command, Fact, Grid, Prose, Report, Section, read_report
 from assay.evidence.results import versions_of
 from assay.evidence.shown import number
 from assay.labels.formats import files
@@ -29,8 +29,7 @@ def check_folder(folder: Path) -> None:
     """Raise when `folder` is a file, or holds the results of another verb."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: name a folder with --out.")
-    report = folder / "report.json"
-    if report.exists() and json.loads(report.read_bytes()).get("provenance", {}).get("verb") != "constitution":
+    if (folder / "report.json").exists() and read_report(folder).provenance.get("verb") != "constitution":
         raise InputError(f"{folder} holds other results: choose another folder with --out, or remove it.")
 
 
@@ -40,19 +39,17 @@ def save(found: Constitution, prompts: Prompts, folder: Path, provenance: dict[s
     folder.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in answers(found, prompts))
     files.write_bytes(folder / "answers.jsonl", "".join(lines).encode("utf-8", errors="replace"))
-    return write_report(build(found, prompts, folder, provenance), folder)
+    return write_report(build(found, prompts, provenance), folder)
 
 
 def answers(found: Constitution, prompts: Prompts) -> list[dict[str, Any]]:
     """A line for each prompt and alpha: what was asked, what was answered, and what the judges say of it."""
     lines = []
-    for alpha, written in found.written_.items():
+    for (alpha, written), noise in zip(found.written_.items(), found.noise_.tolist(), strict=True):
         for row, (prompt, answer) in enumerate(zip(prompts.texts, written.answers, strict=True)):
-            harmful = None if prompts.harmful is None else bool(prompts.harmful[row])
-            said = {judge: judge_refusal(answer, judge) for judge in JUDGES}
-            lines.append(
-                {"row": row, "alpha": alpha, "prompt": prompt, "harmful": harmful, "answer": answer, "judged": said}
-            )
+            line = {"row": row, "alpha": alpha, "prompt": prompt, "answer": answer, "noise": noise[row]}
+            line["harmful"] = None if prompts.harmful is None else bool(prompts.harmful[row])
+            lines.append(line | {"judged": {judge: judge_refusal(answer, judge) for judge in JUDGES}})
     return lines
 
 
@@ -180,6 +177,7 @@ def against(curve: dict[str, Any]) -> Figure | Prose:
 def examples(found: Constitution, prompts: Prompts) -> Section:
     """What some prompts were answered: first those whose verdict changes with alpha."""
     verdicts = np.array([[judge_refusal(answer) for answer in w.answers] for w in found.written_.values()])
+    verdicts[found.noise_] = "noise"
     changes = (verdicts != verdicts[0]).any(axis=0)
     rows = np.argsort(~changes, kind="stable")[:LISTED].tolist()
     table = [
@@ -216,10 +214,11 @@ def warnings(found: Constitution, prompts: Prompts) -> tuple[str, ...]:
     return tuple(said)
 
 
-def build(found: Constitution, prompts: Prompts, folder: Path, provenance: dict[str, object]) -> Report:
+def build(found: Constitution, prompts: Prompts, provenance: dict[str, object]) -> Report:
     """The report of a fitted constitution."""
     curve = {name: [v if np.isfinite(v) else None for v in values.tolist()] for name, values in found.curve_.items()}
-    place = shlex.quote(str(folder / "answers.jsonl"))
+    again = ["assay", "align", "constitution", "OTHER.csv", "--harmful", "harmful", "--principle", found.principle]
+    again += ["--alpha", f"0,{found.alpha_:g}", "--plausibility", f"{found.plausibility:g}"]
     return Report(
         title=f"A principle turned up on {prompts.path.name}",
         verdict=verdict(found, prompts),
@@ -229,7 +228,7 @@ def build(found: Constitution, prompts: Prompts, folder: Path, provenance: dict[
             examples(found, prompts),
             Section("The principle", "As the model was told it.", (Prose(found.principle),)),
         ),
-        commands=(Command(f"jq . {place}", "every answer, with what two judges say of it"),),
+        commands=(Command(shlex.join(again), "measure the chosen strength on prompts that did not choose it"),),
         warnings=warnings(found, prompts),
         provenance={
             "verb": "constitution",

@@ -19,7 +19,7 @@ Combine = Callable[[Tensor, Tensor, int], Tensor]  # raw logits (b, V) of both b
 
 @dataclass(frozen=True)
 class Sweep(LogitsChain):
-    """A chain that combines sample s of every prompt by `ways[s]`; all draw with the same random numbers."""
+    """A chain that combines sample s of every prompt by `ways[s]`; all ways draw with the same random numbers."""
 
     ways: Sequence[Combine] = ()
 
@@ -96,11 +96,11 @@ def paired_answers(
     if images is not None:
         raise InputError(f"{model.name} reads text alone: give an ImageTextModel for images.")
     with_, without = ([model.chat(turn.user, turn.system) for turn in turns] for turns in (first, second))
-    how: dict[str, Any] = {"temperature": temperature, "seed": seed}
+    how: dict[str, Any] = {"combine": None if only else ways[0], "temperature": temperature, "seed": seed}
     by_prompt = generate(
         model,
         without if only == "second" else with_,
-        chain=LogitsChain(**how) if only else Sweep(ways[0], ways=ways, **how),
+        chain=LogitsChain(**how) if len(ways) == 1 else Sweep(**how, ways=ways),
         max_new_tokens=max_new_tokens,
         n_samples=len(ways),
         batch_size=batch_size,
