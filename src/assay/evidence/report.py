@@ -1,7 +1,7 @@
 """The report: what a verb found, as one JSON file and one self-contained HTML page that is a function of it.
 
-`Report` is plain data: facts with intervals, sections of blocks (`Prose`, `Grid`, `Matrix`, `Figure`, `Cards`), the
-commands to run next, warnings, and where everything came from. `assay.evidence.page` makes the page of it.
+`Report` is plain data: facts with intervals, sections of blocks (`Prose`, `Grid`, `Matrix`, `Figure`, `Cards`,
+`TokenText`), the commands to run next, warnings, and where everything came from. `assay.evidence.page` makes the page.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from assay.errors import InputError
 from assay.evidence.figures import Figure
 from assay.evidence.record import build, plain
 from assay.evidence.rows import Card, Cards, Picture, TableRow, Text
+from assay.evidence.token_text import TokenText
 
 __all__ = [
     "Card",
@@ -34,6 +35,7 @@ __all__ = [
     "Section",
     "TableRow",
     "Text",
+    "TokenText",
     "from_json",
     "read_report",
     "to_json",
@@ -218,7 +220,7 @@ class Matrix:
         return "share of the row" if self.unit == "%" else self.unit or "value"
 
 
-Block = Prose | Grid | Matrix | Figure | Cards
+Block = Prose | Grid | Matrix | Figure | Cards | TokenText
 
 
 @dataclass(frozen=True, slots=True)
