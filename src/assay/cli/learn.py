@@ -26,13 +26,14 @@ KINDS = {
 }
 """What names the labels of each kind, and the options that go with it and not with every other."""
 SECTIONS = {
-    "A class for each row": ("label", *KINDS["label"]),
+    "A class for each row": ("label", "method", "beliefs", "classes"),
     "A duration for each row, some cut off": ("time", *KINDS["time"]),
     "The share of each class in groups of rows": ("bags", "proportions"),
     "Tags, any number for each row": ("tags", "positive_only"),
     "What a row is": ("id", "text", "image", "exclude", "embeddings", "encoder"),
     "Rows to predict": ("test", "test_embeddings"),
-    "Results": ("out", "seed", "as_json", "quiet", "open_report"),
+    "Training": ("epochs", "seed"),
+    "Results": ("out", "as_json", "quiet", "open_report"),
 }
 
 
@@ -54,7 +55,7 @@ SECTIONS = {
     help="beliefs.parquet or votes.parquet of `assay aggregate`, or its folder; --id names the task of each row.",
 )
 @click.option("--classes", help="Class names in order, separated by commas; a label outside them is an error.")
-@click.option("--epochs", type=click.IntRange(1), help="Passes over the rows. [default: the method's own]")
+@click.option("--epochs", type=click.IntRange(1), help="Passes of a network over the rows. [default: the method's own]")
 @click.option("--time", help="Column with the time until which a row was watched.")
 @click.option("--event", help="Column that says whether the end was seen then (1, true), or only that it came later.")
 @click.option(
