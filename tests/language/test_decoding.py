@@ -6,6 +6,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
+from tests.language.families import FAMILIES
 
 from assay.errors import InputError
 from assay.language.chain import ROWS, LogitsChain
@@ -38,6 +39,17 @@ def plain(lm, prompt, chain, max_new_tokens, row, without=None):
         if said[-1] in lm.eos:
             break
     return said
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "Llama"])
+def test_families_of_models(family: str):
+    """Padding, positions, windows and caches of other families, answers that end at different steps."""
+    lm = FAMILIES[family]()
+    prompts = [lm.encode(text) for text in TEXTS]
+    chain = LogitsChain(bias=lambda ids, z: z + 2.0 * (torch.arange(128) == 2), seed=1)
+    expected = [[plain(lm, prompt, chain, 16, row)] for row, prompt in enumerate(prompts)]
+    for batch_size in (1, 16):
+        assert generate(lm, prompts, chain=chain, max_new_tokens=16, batch_size=batch_size) == expected
 
 
 def mark(ids, logits):

@@ -6,39 +6,19 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM
+from tests.language.families import FAMILIES
 
 from assay.errors import InputError
 from assay.language.hidden_states import Standardise, layer_states
 from assay.language.models import LanguageModel, tiny_language_model
 
-
-def tiny_gpt2() -> LanguageModel:
-    torch.manual_seed(0)
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=128, n_embd=32, n_layer=3, n_head=2, n_positions=64))
-    return LanguageModel(model.eval(), tiny_language_model().tokenizer, "gpt2")
+NORMS = {"GPT2": "ln_f", "GPTNeoX": "final_layer_norm"}
 
 
-def tiny_neox() -> LanguageModel:
-    torch.manual_seed(0)
-    config = GPTNeoXConfig(
-        vocab_size=128, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-        max_position_embeddings=64,
-    )  # fmt: skip
-    return LanguageModel(GPTNeoXForCausalLM(config).eval(), tiny_language_model().tokenizer, "neox")
-
-
-FAMILIES = {
-    "llama": (tiny_language_model, "norm"),
-    "gpt2": (tiny_gpt2, "ln_f"),
-    "neox": (tiny_neox, "final_layer_norm"),
-}
-
-
-@pytest.mark.parametrize(("make", "norm"), FAMILIES.values(), ids=FAMILIES)
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_equals_output_hidden_states(make, norm: str, side: str):
-    lm = make()
+def test_equals_output_hidden_states(family: str, side: str):
+    lm = FAMILIES[family]()
     texts = [lm.encode("Hello there"), lm.encode("Hi")]
     ids, mask = torch.zeros(2, 11, dtype=torch.int64), torch.zeros(2, 11, dtype=torch.int64)
     for row, text in enumerate(texts):
@@ -50,7 +30,7 @@ def test_equals_output_hidden_states(make, norm: str, side: str):
             theirs = lm.model(torch.tensor([text]), output_hidden_states=True).hidden_states
         there = ours[:, row, mask[row].bool()]
         assert torch.allclose(there[:-1], torch.cat(theirs[:-1]), atol=1e-5)
-        assert torch.allclose(getattr(lm.body, norm)(there[-1]), theirs[-1][0], atol=1e-5)
+        assert torch.allclose(getattr(lm.body, NORMS.get(family, "norm"))(there[-1]), theirs[-1][0], atol=1e-5)
     assert (ours[:, mask == 0] == 0).all()
 
 

@@ -9,6 +9,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
+from tests.language.families import FAMILIES
 
 from assay.errors import InputError
 from assay.language.models import LanguageModel, tiny_language_model
@@ -60,6 +61,18 @@ def test_equals_the_plain_loop(lm, rows, batch_size: int, way: str):
     assert found.n_tokens.tolist() == [len(answer) for answer in answers]
     assert found.mean == pytest.approx([np.mean(each) for each in expected], abs=2e-5)
     assert found.perplexity == pytest.approx([np.exp(-np.mean(each)) for each in expected], rel=1e-4)
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "Llama"])
+def test_families_of_models(rows, family: str):
+    """Caches with windows shorter than the prefix, learned positions, scaled and capped heads."""
+    lm, (prefix, contexts, answers, _) = FAMILIES[family](), rows
+    assert lm.head is not None
+    assert (lm.head.cap is not None) == (family == "Gemma2")
+    assert (lm.head.scale != 1) == (family == "Granite")
+    found = score_answers(lm, contexts, answers, prefix=prefix, per_token=True)
+    for ours, context, answer in zip(found.tokens, contexts, answers, strict=True):
+        assert ours == pytest.approx(plainly(lm, prefix + context, answer), abs=1e-4)
 
 
 def test_a_remembered_prefix_stays_as_it_is(lm, rows):
