@@ -73,6 +73,7 @@ def test_the_ranking_of_what_lies_above_leaks_nothing(secret):
     guard = GuardedRetrieval(search_in(corpus), InformationFlow(Collector(), READERS), permissive=True)
     said = guard.ask("who has b")
     assert (said.label, said.text) == (READERS.bottom, "b b k=1 b k=2")
+    assert said.record["found_anew"] == (secret != "zzz")
 
 
 def test_a_retriever_that_does_not_filter_is_caught():

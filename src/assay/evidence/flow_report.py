@@ -82,7 +82,9 @@ def curve(found: FlowRun) -> Section | None:
         "vertical": [{"x": found.lam, "low": None, "high": None, "label": f"chosen: {number(found.lam)}"}],
         "horizontal": [],
     }
-    limit = number(found.options.max_changed, "%")
+    limit, at = number(found.options.max_changed, "%"), int(np.searchsorted(columns["lam"], found.lam))
+    lowered, changed = (number(float(columns[name][at]), "%") for name in ("lowered", "changed"))
+    title = f"At a drop of {number(found.lam)}, {lowered} of the labels come down and {changed} of the answers change"
     note = f"The largest drop up to which at most {limit} of the answers change is taken."
     rows = zip(
         *(columns[name].tolist() for name in ("lam", "lowered", "changed", "restrictions", "calls")), strict=True
@@ -93,7 +95,7 @@ def curve(found: FlowRun) -> Section | None:
         "How far one may go",
         f"The first {n} questions, answered at every drop.",
         (
-            Figure("lines", "A larger drop lowers more labels and changes more answers", data, note),
+            Figure("lines", title, data, note),
             Grid("The same in numbers", head, tuple(rows)),
         ),
     )

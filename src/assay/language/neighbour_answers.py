@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import takewhile
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -67,14 +68,15 @@ class NeighbourAnswers:
     def generate(self, query: str, items: Sequence[str]) -> Generated:
         """Continue the query greedily; entries are those of these items and no others."""
         keys, values, _ = self._store(items)
-        ids, tokens = self._query(query, self.max_new_tokens), list[int]()
+        fed, tokens, cache = self._query(query, self.max_new_tokens), list[int](), None
         for _ in range(self.max_new_tokens):
-            hidden, log_lm = self._read([*ids, *tokens])
+            hidden, log_lm, cache = self._read(fed, cache)
             nearest, near = self._nearest(hidden[-1:], keys, self.k)
             p = (1 - self.weight * bool(len(values))) * log_lm[-1].exp()
             p.index_add_(0, values[near[0]], self.weight * self._votes(nearest)[0])
             token = int(p.argmax())
             tokens.append(token)
+            fed = [token]
             if token in self.lm.eos or self.stop & set(self.lm.decode([token])):
                 break
         tokens = list(takewhile(lambda token: not self.stop & set(self.lm.decode([token])), tokens))
@@ -86,7 +88,7 @@ class NeighbourAnswers:
         """Mean log-likelihood of a token of the answer by each subset (m,) of the items, from one pass."""
         assert answer.tokens is not None
         ids = self._query(query, len(answer.tokens))
-        hidden, log_lm = self._read([*ids, *answer.tokens[:-1]])
+        hidden, log_lm, _ = self._read([*ids, *answer.tokens[:-1]])
         hidden = hidden[len(ids) - 1 :]  # (T, d)
         said = torch.tensor(answer.tokens, device=hidden.device)
         p_lm = log_lm[len(ids) - 1 :].gather(1, said[:, None]).squeeze(1).double().exp()
@@ -121,8 +123,8 @@ class NeighbourAnswers:
     def _nearest(self, hidden: Tensor, keys: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Squared distances and places (T, k) of the nearest entries, the nearest first."""
         squared = torch.cdist(hidden, keys).square()
-        found = squared.sort(dim=1, stable=True)
-        return found.values[:, :k], found.indices[:, :k]
+        found = squared.topk(min(k, squared.shape[1]), largest=False)
+        return found.values, found.indices
 
     def _store(self, items: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
         """Keys (N, d), values (N,) and the item (N,) of all entries."""
@@ -149,10 +151,11 @@ class NeighbourAnswers:
             )
         return ids
 
-    def _read(self, ids: list[int]) -> tuple[Tensor, Tensor]:
-        """Final hidden states (t, d) and log-probabilities (t, V) of the next token."""
+    def _read(self, ids: list[int], cache: Any = None) -> tuple[Tensor, Tensor, Any]:
+        """Final hidden states (t, d), log-probabilities (t, V) of the next token, and the cache to go on from."""
         if len(ids) > self.lm.context_length:
             raise InputError(f"An item has {len(ids)} tokens; {self.lm.name} was made for {self.lm.context_length}.")
+        fed = torch.tensor([ids], device=self.lm.device)
         with torch.inference_mode():
-            out = self.lm.model(input_ids=torch.tensor([ids], device=self.lm.device), output_hidden_states=True)
-        return out.hidden_states[-1][0].float(), out.logits[0].float().log_softmax(-1)
+            out = self.lm.model(input_ids=fed, past_key_values=cache, use_cache=True, output_hidden_states=True)
+        return out.hidden_states[-1][0].float(), out.logits[0].float().log_softmax(-1), out.past_key_values

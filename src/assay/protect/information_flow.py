@@ -237,11 +237,10 @@ class _Asked:
         tried.minimal = tried.similar([within]) or [self.top.bits]
         return tried
 
-    def answer_at(self, label: Label, refetch: Callable[[Label], Sequence[Any]] | None) -> Generated:
-        """What is answered from the items at or below a label, and nothing else."""
-        items = [self.question.items[at] for at in kept(self.bits, label.bits)]
-        if refetch is not None and (found := list(refetch(label))) != items:
-            return self.answerer.generate(self.question.query, found)
+    def answer_from(self, label: Label, items: list[Any]) -> Generated:
+        """What is answered from these items, which may flow to the label, and nothing else."""
+        if items != [self.question.items[at] for at in kept(self.bits, label.bits)]:  # found anew
+            return self.answerer.generate(self.question.query, items)
         if label.bits not in self.again:
             self.again[label.bits] = self.answerer.generate(self.question.query, items)
         return self.again[label.bits]
@@ -258,7 +257,9 @@ class _Asked:
         """The answer at the chosen label; in mode "attribute" it is made only to `compare`."""
         flow, label = self.flow, self.choose(tried)
         attributed = flow.mode == "attribute"
-        second = self.first if attributed and not compare else self.answer_at(label, refetch)
+        items = [self.question.items[at] for at in kept(self.bits, label.bits)]
+        found = items if refetch is None else list(refetch(label))
+        second = self.first if attributed and not compare else self.answer_from(label, found)
         record = {
             "lattice": self.lattice.fingerprint,
             "mode": flow.mode,
@@ -271,6 +272,7 @@ class _Asked:
             "restrictions": label.n_restrictions,
             "minimal": [Label(self.lattice, bits).value for bits in tried.minimal],
             "kept": list(kept(self.bits, label.bits)),
+            "found_anew": found != items,
             "drop": self.drops[label.bits],
             "drop_without_items": _finite(tried.losses.get(self.bottom.bits)),
             "calls": tried.calls,
