@@ -71,9 +71,9 @@ def prefixes(lm: LanguageModel, n: int, batch: int, rounds: int) -> Iterator[Res
         )  # fmt: skip
 
 
-def _peak() -> float:
-    """Most megabytes that this process has held; `ru_maxrss` would count the parent's, before the program began."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+def _held(what: str) -> float:
+    """Megabytes of this process: "VmRSS" now, "VmHWM" at most since the peak was last forgotten."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
     return int(line.split()[1]) / 1e3
 
 
@@ -83,14 +83,15 @@ def _gained(way: str, n: int, n_vocabulary: int, queue: Any) -> None:
     torch.manual_seed(0)
     hidden = torch.randn(n, 576, requires_grad=True)
     weight, labels = torch.randn(n_vocabulary, 576) / 24, torch.randint(0, n_vocabulary, (n,))
-    before = _peak()
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of imports and of making the weights
+    before = _held("VmRSS")
     if way == "blocks":
         loss = token_log_probs(hidden, Head(weight), labels).sum()
     else:
         loss = (hidden @ weight.T).log_softmax(-1).gather(1, labels[:, None]).sum()
     loss.backward()
     assert hidden.grad is not None
-    queue.put((_peak() - before, float(loss.detach()), float(hidden.grad.abs().sum())))
+    queue.put((_held("VmHWM") - before, float(loss.detach()), float(hidden.grad.abs().sum())))
 
 
 def memory(n: int, n_vocabulary: int) -> Iterator[ResultRow]:
