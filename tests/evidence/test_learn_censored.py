@@ -5,6 +5,7 @@ import pytest
 from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression
 
+from assay.evidence import learn_censored_task
 from assay.evidence.learn_censored_task import CensoredOptions, Task, folds, goal
 from assay.evidence.learn_duration_model import LEARNERS, answers, bounded, fit_learner
 from assay.labels import Censored
@@ -57,6 +58,21 @@ def test_folds_share_the_events():
     fold = folds(event, 0)
     assert np.ptp(np.bincount(fold)) <= 1
     assert np.ptp(np.bincount(fold[event])) <= 1
+
+
+def test_the_law_of_a_sample_weighs_all_rows(monkeypatch):
+    """Of rows in the sample as by themselves, each left out of its own curve; of others by the same law."""
+    X, label, labels = rows(1500)
+    task = Task.of(X, labels, CensoredOptions(time="t", event="e", horizon=3.0))
+    _, whole = task.weigh(np.arange(1500))
+    monkeypatch.setattr(learn_censored_task, "LAW_ROWS", 700)
+    law, some = task.weigh(np.arange(1500))
+    assert len(law.line.order) == 700
+    assert some.floor == whole.floor
+    assert ((some.weights > 0) == (whole.weights > 0)).all()
+    assert abs(some.weights.mean() - 1) < 0.1
+    for weights in (whole.weights, some.weights):
+        assert abs((weights * task.y).mean() / np.minimum(label, 3).mean() - 1) < 0.06
 
 
 @pytest.mark.claim

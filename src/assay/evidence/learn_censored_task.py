@@ -17,7 +17,7 @@ from assay.evidence.audit_options import AuditOptions
 from assay.evidence.learn_duration_model import LEARNERS, DurationModel, answers, bounded, fit_learner
 from assay.evidence.learn_rows import names_of, read_new_rows
 from assay.evidence.shown import number
-from assay.kernels.censoring_weights import CensoringLaw, Weights, inverse, own_weights
+from assay.kernels.censoring_weights import CensoringLaw, Weights, inverse, least_chance, own_weights
 from assay.kernels.survival_scores import WeightedMean, concordance_interval, weighted_mean
 from assay.labels import Censored
 from assay.learn.censored import FEWEST, restricted
@@ -29,6 +29,7 @@ FOLDS = 5
 REACHED = 0.05  # share of the rows that are watched until the horizon that is proposed
 CONSTANT = "no features"
 FLAGS: dict[Any, bool] = {True: True, False: False, "true": True, "false": False, "yes": True, "no": False}
+LAW_ROWS = 20_000  # rows that a law that depends on features is made of
 MOST = 4  # features of which Beran's curves still find neighbours
 
 
@@ -96,12 +97,15 @@ class Task:
 
     def weigh(self, rows: Ints) -> tuple[CensoringLaw, Weights]:
         """The law of censoring of some rows, and their weights."""
-        known = self.known.take(rows)
-        if self.options.weights == "conditional":
-            law = likeliest(known, self.X[rows])
-        else:
+        known, X = self.known.take(rows), self.X[rows]
+        if self.options.weights == "marginal":
             law = CensoringLaw(known.time, known.event)
-        weights = own_weights(law, known.event)
+            weights = own_weights(law, known.event)
+        elif len(rows) <= LAW_ROWS:
+            law = likeliest(known, X)
+            weights = own_weights(law, known.event)
+        else:
+            law, weights = of_a_sample(known, X, self.options.reading.seed)
         if weights.effective_rows < FEWEST:
             raise InputError(
                 f"The known labels are worth {weights.effective_rows:.1f} equal rows, fewer than {FEWEST}: bring more "
@@ -156,7 +160,7 @@ class Task:
         known, y = goal(labels, self.options)
         if known.event.sum() < 2:
             return TestDurations(names, predicted)
-        w = weights_by(law, X, known, min(0.05, len(self.y) ** -0.5))
+        w = weights_by(law, X, known, least_chance(len(self.y)))
         risk = weighted_mean((y - predicted) ** 2, w)
         order = concordance_interval(known.time, known.event, predicted, w**2, seed=self.options.reading.seed)
         return TestDurations(names, predicted, risk, order)
@@ -179,6 +183,16 @@ def likeliest(known: Censored, X: npt.NDArray[Any]) -> CensoringLaw:
         return law
     other = CensoringLaw(known.time, known.event, X)
     return other if other.likelihood > law.likelihood else law
+
+
+def of_a_sample(known: Censored, X: npt.NDArray[Any], seed: int) -> tuple[CensoringLaw, Weights]:
+    """The law of `LAW_ROWS` rows, and by it the weights of all: a curve around each row costs as many steps as rows."""
+    rows = np.sort(np.random.default_rng(seed).choice(len(X), LAW_ROWS, replace=False))
+    law = likeliest(known.take(rows), X[rows])
+    chance = np.where(known.event, law.at(known.time, X), np.nan)
+    isolated = np.zeros(len(X), dtype=np.bool_)
+    chance[rows], isolated[rows] = law.own()
+    return law, inverse(chance, known.event, isolated, least_chance(len(X)))
 
 
 def weights_by(law: CensoringLaw, X: npt.NDArray[Any], known: Censored, floor: float) -> Floats:

@@ -194,16 +194,21 @@ class Weights:
 def own_weights(law: CensoringLaw, event: Bools, floor: float | None = None) -> Weights:
     """Weights of the rows that the law was fitted on, each left out of Beran's curve.
 
-    `floor` None is n^{-1/2}, at most 0.05: a floor that stays keeps a bias that more rows do not remove.
+    `floor` None is `least_chance`.
     """
     if not event.any():
         raise InputError("Every row is censored, so no label is known: at least some events are needed.")
     if floor is None:
-        floor = min(0.05, len(event) ** -0.5)
+        floor = least_chance(len(event))
     if not 0 <= floor < 1:
         raise InputError(f"floor is {floor}: expected a chance in 0..1, such as 0.05.")
     survival, alone = law.own()
     return inverse(survival, event, alone, floor)
+
+
+def least_chance(n: int) -> float:
+    """The usual floor, n^{-1/2} and at most 0.05: one that stays keeps a bias that more rows do not remove."""
+    return float(min(0.05, n**-0.5))
 
 
 def inverse(survival: Floats, event: Bools, alone: Bools, floor: float) -> Weights:
