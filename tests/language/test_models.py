@@ -105,6 +105,20 @@ def test_what_is_not_here_is_not_fetched(source: str):
         load_language_model(source)
 
 
+def test_a_name_of_the_hub_is_found_in_its_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    commit = "a" * 40
+    kept = tmp_path / "models--someone--tiny"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text(commit)
+    lm = tiny_language_model()
+    for part in (lm.model, lm.tokenizer):
+        part.save_pretrained(kept / "snapshots" / commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    again = load_language_model("someone/tiny", device="cpu")
+    assert again.name == "someone/tiny"
+    assert torch.equal(again.model.lm_head.weight, lm.model.lm_head.weight)
+
+
 def test_folders_without_safe_weights_are_refused(tmp_path: Path):
     with pytest.raises(InputError, match="no model with weights as safetensors"):
         load_language_model(tmp_path)
