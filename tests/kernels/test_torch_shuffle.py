@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from assay.kernels.torch_shuffle import first_of_permutation, has_bit, in_permutation_head, permutation_heads
+from assay.kernels.torch_shuffle import first_of_permutation, in_permutation_heads, permutation_heads
 
 
 def of_torch(seed: int, n: int) -> np.ndarray:
@@ -21,12 +21,23 @@ def test_first_entries_are_those_of_torch(seed: int, n: int):
         assert order[:k].tolist() == whole[:k].tolist()
 
 
-@pytest.mark.parametrize(("n", "k"), [(64, 16), (65, 65), (1000, 250), (1000, 0)])
-def test_sets_as_bits_and_single_questions(n: int, k: int):
+@pytest.mark.parametrize(("n", "k"), [(64, 16), (65, 65), (1000, 250), (1000, 0), (1, 1)])
+def test_masks_and_single_questions(n: int, k: int):
     seeds = np.array([3, 99, 3], dtype=np.uint32)
-    bits = permutation_heads(seeds, n, k)
+    masks = permutation_heads(seeds, n, k)
+    everyone = np.arange(n)
     for row, seed in enumerate(seeds.tolist()):
-        green = np.isin(np.arange(n), of_torch(seed, n)[:k])
-        everyone = np.arange(n)
-        assert has_bit(np.repeat(bits[row : row + 1], n, axis=0), everyone).tolist() == green.tolist()
-        assert in_permutation_head(np.full(n, seed, dtype=np.uint32), everyone, n, k).tolist() == green.tolist()
+        green = np.isin(everyone, of_torch(seed, n)[:k])
+        assert masks[row].tolist() == green.tolist()
+        assert in_permutation_heads(np.full(n, seed, dtype=np.uint32), everyone, n, k).tolist() == green.tolist()
+        alone = [
+            in_permutation_heads(np.array([seed], dtype=np.uint32), everyone[i : i + 1], n, k)[0] for i in range(n)
+        ]
+        assert alone == green.tolist()
+
+
+def test_runs_of_seeds():
+    seeds = np.array([1, 1, 2, 7, 7, 7, 1, 1], dtype=np.uint32)
+    elements = np.array([5, 6, 5, 5, 6, 7, 6, 5])
+    expected = [element in of_torch(seed, 50)[:20] for seed, element in zip(seeds.tolist(), elements, strict=True)]
+    assert in_permutation_heads(seeds, elements, 50, 20).tolist() == expected

@@ -37,17 +37,6 @@ def add_to_green(logits: Floats, states: States, threshold: np.uint32, delta: np
     return out
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def add_to_bits(logits: Floats, bits: npt.NDArray[np.uint64], delta: np.float32) -> Floats:
-    """Logits (b, v) with `delta` added where the bit of the token is set in `bits` (b, ceil(v / 64))."""
-    out = np.empty_like(logits)
-    for row in range(logits.shape[0]):
-        for token in range(logits.shape[1]):
-            green = bits[row, token >> 6] >> np.uint64(token & 63) & np.uint64(1)
-            out[row, token] = logits[row, token] + (delta if green else np.float32(0))
-    return out
-
-
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _log2_rest(value: np.uint32) -> np.float32:
     """At most `log2(1 - u)` of the number that a hash stands for: log2(1 + m) >= m for a mantissa m in 0..1."""

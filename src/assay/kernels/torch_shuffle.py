@@ -3,19 +3,16 @@
 Watermarks of other libraries seed torch's generator with an integer made from the context and call the first share of a
 permutation of the vocabulary green. torch's generator is the Mersenne Twister of Matsumoto and Nishimura (1998),
 seeded by the low 32 bits, and its permutation swaps place i with place i + r mod (n - i), so that the first k entries
-are known after k draws. Sets come as bits, since one set of a vocabulary of 128,000 then takes 16 kB.
+are known after k draws.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
-Bits = npt.NDArray[np.uint64]
-Keep = npt.NDArray[np.bool_]
+Mask = npt.NDArray[np.bool_]
 
 _N, _M = 624, 397
 _UPPER, _LOWER, _TWIST = np.uint32(0x80000000), np.uint32(0x7FFFFFFF), np.uint32(0x9908B0DF)
@@ -63,43 +60,55 @@ def first_of_permutation(seed: np.uint32, n: int, k: int, order: npt.NDArray[np.
 
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def permutation_heads(seeds: npt.NDArray[np.uint32], n: int, k: int) -> Bits:
-    """For each seed, which of 0..n-1 are among the first `k` of the permutation: bits (s, ceil(n / 64))."""
-    out = np.zeros((len(seeds), (n + 63) // 64), dtype=np.uint64)
+def permutation_heads(seeds: npt.NDArray[np.uint32], n: int, k: int) -> Mask:
+    """For each seed, which of 0..n-1 are among the first `k` of the permutation: (s, n)."""
+    out = np.zeros((len(seeds), n), dtype=np.bool_)
     order = np.empty(n, dtype=np.int32)
     for row in range(len(seeds)):
         first_of_permutation(seeds[row], n, k, order)
         for at in range(k):
-            out[row, order[at] >> 6] |= np.uint64(1) << np.uint64(order[at] & 63)
+            out[row, order[at]] = True
     return out
 
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def in_permutation_head(seeds: npt.NDArray[np.uint32], elements: npt.NDArray[np.int64], n: int, k: int) -> Keep:
-    """For each seed and element (s,), whether the element is among the first `k` of the permutation of 0..n-1.
+def in_permutation_heads(seeds: npt.NDArray[np.uint32], elements: npt.NDArray[np.int64], n: int, k: int) -> Mask:
+    """For each seed and element (m,), whether the element is among the first `k` of the permutation of 0..n-1.
 
-    Only where the element lies is followed, from swap to swap: no permutation is stored.
+    Equal seeds should stand together: their permutation is then made once. Where a seed stands alone, only the place of
+    its element is followed, from swap to swap.
     """
     out = np.zeros(len(seeds), dtype=np.bool_)
-    state = np.empty(_N, dtype=np.uint32)
-    for row in range(len(seeds)):
-        _seed(state, seeds[row])
-        place = elements[row]
-        for at in range(min(k, n - 1)):
-            word = at % _N
-            if word == 0:
-                _twist(state)
-            other = at + np.int64(_temper(state[word]) % np.uint32(n - at))
-            if place == other:
-                place = at
-                break
-            if place == at:
-                place = other
-        out[row] = place < k
+    order = np.empty(n, dtype=np.int32)
+    run = np.zeros(n, dtype=np.int64)  # of each element, the start of the last run whose head held it, plus one
+    first = 0
+    while first < len(seeds):
+        stop = first + 1
+        while stop < len(seeds) and seeds[stop] == seeds[first]:
+            stop += 1
+        if stop == first + 1:
+            out[first] = _is_in_head(seeds[first], elements[first], n, k)
+        else:
+            first_of_permutation(seeds[first], n, k, order)
+            for at in range(k):
+                run[order[at]] = first + 1
+            for at in range(first, stop):
+                out[at] = run[elements[at]] == first + 1
+        first = stop
     return out
 
 
-def has_bit(bits: Bits, columns: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Whether row i of `bits` (m, w) holds the element `columns[i]` (m,)."""
-    words = bits[np.arange(len(bits)), columns >> 6]
-    return np.asarray(words >> (columns & 63).astype(np.uint64) & np.uint64(1), dtype=bool)
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _is_in_head(seed: np.uint32, element: int, n: int, k: int) -> bool:
+    place, state = np.int64(element), np.empty(_N, dtype=np.uint32)
+    _seed(state, seed)
+    for at in range(min(k, n - 1)):
+        word = at % _N
+        if word == 0:
+            _twist(state)
+        other = at + np.int64(_temper(state[word]) % np.uint32(n - at))
+        if place == other:
+            return True
+        if place == at:
+            place = other
+    return bool(place < k)

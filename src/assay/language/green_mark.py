@@ -87,9 +87,8 @@ class GreenMark(Mark):
             return self._bias_candidates(ids, logits, self.sets)
         context = ids[:, -self.width :]
         if self.sets is not None:
-            bits = self.sets.bits(context.cpu().numpy())
-            marked = marked_logits.add_to_bits(as_float32(logits), bits, np.float32(self.delta))
-            return torch.from_numpy(marked).to(logits)
+            green = torch.from_numpy(self.sets.masks(context.cpu().numpy())).to(logits.device)
+            return logits + self.delta * green.to(logits.dtype)
         state = states(self.key, context)
         if logits.device.type == "cpu" and logits.dtype == torch.float32:
             marked = marked_logits.add_to_green(
@@ -129,13 +128,20 @@ class GreenMark(Mark):
         windows = tokens[last[:, None] + np.arange(1 - self.width, 1)].astype(np.int64)
         text = np.searchsorted(offsets, ends, side="right") - 1
         if unique is True:
-            met = np.column_stack([text, self.sets.seeds(windows), tokens[ends]])
-            first = np.unique(met, axis=0, return_index=True)[1]
+            first = self._first(self.sets.seeds(windows), tokens[ends], text, len(offsets) - 1)
             ends, windows, text = ends[first], windows[first], text[first]
         green = self.sets.are_green(windows, tokens[ends].astype(np.int64))
         n = len(offsets) - 1
         counted: Ints = np.bincount(text, minlength=n).astype(np.int64)
         return counted, np.bincount(text, weights=green, minlength=n).astype(np.float64)
+
+    @staticmethod
+    def _first(seeds: npt.NDArray[np.uint32], tokens: Tokens, text: Ints, n_texts: int) -> npt.NDArray[np.bool_]:
+        """Which pairs (m,) of a seed and a token occur in their text for the first time."""
+        # As n-grams of three, which begin with what no token is, so that none is found across two pairs.
+        triples = np.column_stack([np.full(len(tokens), -1, dtype=np.int32), seeds.view(np.int32), tokens])
+        ends = 3 * np.concatenate([[0], np.cumsum(np.bincount(text, minlength=n_texts))]).astype(np.int64)
+        return np.asarray(marked_texts.first_ngrams(triples.ravel(), ends, 3)[2::3])
 
     def p_values(self, scored: npt.ArrayLike, green: npt.ArrayLike) -> Floats:
         """Exact chance of so many green tokens without the mark (n,); 1 where nothing was scored."""

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from assay.errors import InputError
 from assay.kernels.keyed_hash import MASK
-from assay.kernels.torch_shuffle import first_of_permutation, has_bit, in_permutation_head, permutation_heads
+from assay.kernels.torch_shuffle import first_of_permutation, in_permutation_heads, permutation_heads
 
 Windows = npt.NDArray[np.int64]
 Seeds = npt.NDArray[np.uint32]
@@ -84,11 +84,11 @@ class GreenSets:
         # The libraries take a seed modulo 2^64 - 1, which is one less than modulo 2^64 where the product has overflown.
         return (made - (made < 0) & MASK).astype(np.uint32)
 
-    def bits(self, windows: Windows) -> npt.NDArray[np.uint64]:
-        """Which tokens are green after each window (n, h): bits (n, ceil(n_vocabulary / 64))."""
+    def masks(self, windows: Windows) -> npt.NDArray[np.bool_]:
+        """Which tokens are green after each window (n, h): (n, n_vocabulary)."""
         seeds, places = np.unique(self.seeds(windows), return_inverse=True)
         new = np.array([seed for seed in seeds.tolist() if seed not in self._kept], dtype=np.uint32)
-        if (len(self._kept) + len(new)) * self.n_vocabulary // 8 > KEPT:
+        if (len(self._kept) + len(new)) * self.n_vocabulary > KEPT:
             self._kept.clear()
             new = seeds
         self._kept.update(zip(new.tolist(), permutation_heads(new, self.n_vocabulary, self.size), strict=True))
@@ -96,18 +96,14 @@ class GreenSets:
 
     def are_green(self, windows: Windows, tokens: Windows) -> npt.NDArray[np.bool_]:
         """Whether each token (n,) is green after its window (n, h), which ends with it where the rule says so."""
-        if self.candidates:
-            return np.asarray(in_permutation_head(self.seeds(windows), tokens, self.n_vocabulary, self.size))
-        out = np.zeros(len(tokens), dtype=bool)
-        order = np.argsort(self.seeds(windows), kind="stable")
-        step = max(KEPT // 8 // max(self.n_vocabulary // 8, 1), 1)
-        for start in range(0, len(order), step):
-            part = order[start : start + step]
-            out[part] = has_bit(self.bits(windows[part]), tokens[part])
+        seeds = self.seeds(windows)
+        order = np.argsort(seeds, kind="stable")
+        out = np.empty(len(tokens), dtype=bool)
+        out[order] = in_permutation_heads(seeds[order], tokens[order], self.n_vocabulary, self.size)
         return out
 
     @cached_property
-    def _kept(self) -> dict[int, npt.NDArray[np.uint64]]:
+    def _kept(self) -> dict[int, npt.NDArray[np.bool_]]:
         return {}
 
     @cached_property
@@ -129,6 +125,8 @@ def _permutation(seed: int, n: int) -> npt.NDArray[np.int64]:
 
 
 def _left(sets: GreenSets, windows: Windows) -> Windows:
+    if sets.key * sets.n_vocabulary < 2**63:
+        return np.asarray(sets.key * windows[:, -1])
     tokens, places = np.unique(windows[:, -1], return_inverse=True)
     return np.array([sets.key * token % (2**64 - 1) & MASK for token in tokens.tolist()], dtype=np.int64)[places]
 
