@@ -420,6 +420,7 @@ def test_evidence_tells_of_tags_and_of_cells_that_were_missed():
     assert np.allclose(by_tag["prior"], truth.mean(0), rtol=0.2)
     assert (by_tag["bound"] >= by_tag["best_bin"]).all()
     assert (by_tag["alarm"] == "").all()
+    assert (by_tag["lift"] > 0.3).all()
     assert np.allclose(np.where(tags == 1, 1, model.predict_proba(x)).mean(0), model.priors_)
     assert (tags[cells["row"], cells["tag"].astype(int)] != 1).all()
     assert truth[cells["row"], cells["tag"].astype(int)][:100].mean() > 0.95
@@ -451,7 +452,9 @@ def test_alarms_speak():
         PositiveMultilabel(recipe=QUICK).fit(x, few)
     high, first = PositiveMultilabel("bce", recipe=QUICK).fit(x, tags), np.arange(600)[:, None] < [100, 100, 100]
     with pytest.warns(UserWarning, match="predicted more often than the confirmed rows allow"):
-        high._settle(np.where(first, 6.0, 3.0), first.astype(np.int8))  # told apart, yet all predicted
+        high._settle(np.where(first, 6.0, 2.0), first.astype(np.int8))  # told apart, yet all predicted
+    with pytest.warns(UserWarning, match="hardly told from all others"):
+        high._settle(np.full((600, 3), 4.0), first.astype(np.int8))  # a collapse: all rows are predicted alike
 
 
 def test_bad_input_is_told_in_a_sentence_before_any_work():

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
+from scipy.special import expit, log_expit
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -34,6 +34,7 @@ from assay.training.deep.tags import TagData, checked_tags, hold_out
 Floats = npt.NDArray[np.float64]
 Marks = npt.NDArray[np.int8]
 
+FLAT = 0.05  # nats of lift, below which confirmed rows are not told from others
 SCARCE = 10  # confirmed rows, below which a tag is told to have few
 FEWEST = 4  # rows of a batch, so that each half of it has a deviation
 
@@ -166,7 +167,9 @@ class TagClassifier(BaseEstimator):  # type: ignore[misc]
 
         "tags" has one entry a tag: `tag`, rows `confirmed` and their share `rate`, `prior`, `mean_phi` (the mean
         probability as trained, before any shift), `best_bin` (an estimate of the prior from the order of the rows),
-        `bound` (which the prior hardly exceeds), what the method adds, and `alarm` (empty, or why not to trust it).
+        `bound` (which the prior hardly exceeds), `lift` (mean log probability of confirmed rows above the log of
+        `mean_phi`; near 0 where the tag was not learned, or nearly all rows have it), what the method adds, and
+        `alarm` (empty, or why not to trust it).
         "suspects" has the unconfirmed cells that are predicted, probable ones first: `row`, `tag`, `probability`,
         `recorded` (0 unknown, -1 recorded as absent).
         """
@@ -215,11 +218,21 @@ class TagClassifier(BaseEstimator):  # type: ignore[misc]
         )
         alarm = np.where(confirmed.sum(0) < SCARCE, "few confirmed rows", "").astype(object)
         alarm[mean_phi > bound] = "predicted more often than the confirmed rows allow"
+        own = np.where(confirmed, log_expit(logits), 0.0).sum(0) / confirmed.sum(0)
+        lift = own - np.log(mean_phi.clip(1e-300))
+        alarm[lift < FLAT] = "confirmed rows are hardly told from all others"
         for name, why in zip(self.tag_names_.tolist(), alarm, strict=True):
             if why:
                 warnings.warn(f"Tag {name!r}: {why}.", stacklevel=3)
         told = {"tag": self.tag_names_, "confirmed": confirmed.sum(0), "rate": rate, "prior": self.priors_}
-        told |= {"mean_phi": mean_phi, "best_bin": best, "bound": bound, **self.tell(logits), "alarm": alarm}
+        told |= {
+            "mean_phi": mean_phi,
+            "best_bin": best,
+            "bound": bound,
+            "lift": lift,
+            **self.tell(logits),
+            "alarm": alarm,
+        }
         row, at = np.nonzero((probability > np.asarray(self.threshold)) & ~confirmed)
         order = np.argsort(-probability[row, at], kind="stable")
         row, at = row[order], at[order]
