@@ -1,4 +1,4 @@
-"""CoCA on SmolLM2: refusals of harmful requests, over-refusal, what answers are worth, and the cost of a second branch.
+"""CoCA on SmolLM2: refusals of harmful requests, over-refusal, and what answers are worth.
 
 The principle and its placement are chosen on one half of the prompts, at alpha 0 and 1; the table of alpha is on the
 other half.
@@ -12,7 +12,6 @@ import json
 import math
 import random
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from assay.align.constitution import Combine, Constitution, Written, calibrate
+from assay.align.constitution import Combine, Constitution, Written
 from assay.evidence.results import ResultRow, versions_of, write_results
 from assay.kernels.intervals import bootstrap
 from assay.language import torch
 from assay.language.behaviour import BehaviourReport, behaviour_report
-from assay.language.chain import LogitsChain
-from assay.language.decoding import generate
 from assay.language.image_text import Turn
 from assay.language.models import LanguageModel, load_language_model
 from assay.language.paired_answers import paired_answers
@@ -212,55 +209,6 @@ def choice(
     return best
 
 
-def speed(bench: Bench, lm: LanguageModel, model: Constitution, asked: list[str], n_tokens: int, rounds: int) -> None:
-    """CPU seconds of answers of equal length: both branches, one branch, and both prefixes read anew at every token."""
-    first, second = ([lm.chat(text) for text in texts] for texts in ([model.turn(a).user for a in asked], asked))
-    never = {"bans": lm.eos, "temperature": 0.0}
-
-    def two(n: int, rows: int) -> list[Any]:
-        chain = LogitsChain(Combine(1.0), **never)  # type: ignore[arg-type]
-        return generate(lm, first[:rows], chain=chain, max_new_tokens=n, without=second[:rows])
-
-    def one(n: int, rows: int) -> list[Any]:
-        return generate(lm, first[:rows], chain=LogitsChain(**never), max_new_tokens=n)  # type: ignore[arg-type]
-
-    def anew(n: int, rows: int) -> list[Any]:
-        with torch.inference_mode():
-            out: list[list[list[int]]] = []
-            for a, b in zip(first[:rows], second[:rows], strict=True):
-                said: list[int] = []
-                for _ in range(n):
-                    logits = [lm.model(torch.tensor([ids + said]), logits_to_keep=1).logits[:, -1] for ids in (a, b)]
-                    found = calibrate(logits[0], logits[1], 1.0).logits
-                    found[:, list(lm.eos)] = -math.inf
-                    said.append(int(found.argmax()))
-                out.append([said])
-        return out
-
-    def seconds(run: Any, n: int, rows: int) -> float:
-        start = time.process_time()
-        run(n, rows)
-        return time.process_time() - start
-
-    rows, few = len(asked), 2
-    assert two(8, few) == anew(8, few)
-    both = [(seconds(two, n_tokens, rows), seconds(one, n_tokens, rows)) for _ in range(rounds)]
-    begin = [(seconds(two, 1, rows), seconds(one, 1, rows)) for _ in range(rounds)]
-    ours, single = np.min(both, axis=0).tolist()
-    start_two, start_one = np.min(begin, axis=0).tolist()
-    case = f"SmolLM2-135M, {rows} prompts at once, {n_tokens} tokens each, one thread"
-    tokens = rows * n_tokens
-    bench.add(case, "tokens a CPU second", tokens / ours, "1/s", rival=tokens / single, rival_name="one branch")
-    bench.add(case, "time against one branch", ours / single, "times", limit=2.0)
-    later = (ours - start_two) / (single - start_one)
-    bench.add(case, "time of a token after the first against one branch", later, "times", limit=2.0)
-    slow, fast = seconds(anew, n_tokens, few), seconds(two, n_tokens, few)
-    case = f"SmolLM2-135M, {few} prompts, {n_tokens} tokens each, one thread"
-    rate = few * n_tokens
-    bench.add(case, "tokens a CPU second", rate / fast, "1/s", rival=rate / slow, rival_name="both prefixes read anew")
-    bench.write()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", choices=("small", "full"), default="full")
@@ -287,7 +235,6 @@ def main() -> None:
                 for prompt, answer in zip(asked, written.answers, strict=False)
             ]
             options.answers.write_text("".join(json.dumps(line) + "\n" for line in said), encoding="utf-8")
-    speed(bench, lm, model, harmless[: 4 if small else 8], n_tokens, 1 if small else 2)
 
 
 if __name__ == "__main__":
