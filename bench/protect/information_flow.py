@@ -12,11 +12,11 @@ import numpy.typing as npt
 from assay.evidence.results import ResultRow, read_results, versions_of, write_results
 from assay.kernels.intervals import wilson
 from assay.kernels.minimal_labels import SEARCHES
-from assay.labels.flow import Generated, Question
+from assay.labels.flow import Answerer, Generated, Question
 from assay.labels.lattices import Sources
 from assay.language.introspection import introspect, used_items
 from assay.language.models import LanguageModel, load_language_model
-from assay.language.prompted_answers import PromptedAnswers
+from assay.language.neighbour_answers import NeighbourAnswers
 from assay.protect.information_flow import LAMS, InformationFlow
 from bench.data import RESULTS
 from bench.protect import copier, notes
@@ -124,7 +124,7 @@ def copiers(small: bool) -> Iterator[ResultRow]:
 class Remembered:
     """An answerer that asks another one nothing twice."""
 
-    def __init__(self, model: PromptedAnswers) -> None:
+    def __init__(self, model: Answerer) -> None:
         self.model = model
         self.said: dict[Any, Generated] = {}
         self.scored: dict[Any, float] = {}
@@ -201,9 +201,29 @@ def on_smollm2(lm: LanguageModel, small: bool, minutes: float) -> Iterator[Resul
         yield mean(f"{case}, introspection", "sources in the label", [len(w) for w in whole], seeds)
 
 
+def on_neighbours(lm: LanguageModel, small: bool) -> Iterator[ResultRow]:
+    """The same notes read by a kNN-LM, whose one pass scores every label; all labels are searched."""
+    seeds, per_seed = (range(1), 2) if small else (range(5), 4)
+    some = [notes.question(np.random.default_rng([seed, at, 3]), 6) for seed in seeds for at in range(per_seed)]
+    model = NeighbourAnswers(lm, max_new_tokens=8, stop=".,\n")
+    case = f"kNN-LM on SmolLM2, {len(some)} questions on 6 notes"
+    found: dict[float, list[dict[str, Any]]] = {}
+    for one in some:
+        known = Remembered(model)
+        for lam in (0.1, 1.0, 3.0):
+            flow = InformationFlow(known, SOURCES, lam=lam)
+            found.setdefault(lam, []).append(flow.answer(one.query, one.items, SOURCES.names[:6]).record)
+    right = [model.generate(one.query, one.items).text == one.value for one in some]
+    yield share(case, "full-context answers that are right", right, seeds)
+    for lam, records in found.items():
+        yield from table(
+            f"{case}, exact, lam {lam}", records, [[(holder,) for holder in one.holders] for one in some], seeds
+        )
+
+
 def cost(lm: LanguageModel, small: bool) -> Iterator[ResultRow]:
     """CPU seconds and tokens of one search, with and without reused beginnings and batches; the labels agree."""
-    some = [notes.question(np.random.default_rng([9, at]), 8) for at in range(1 if small else 3)]
+    some = [notes.question(np.random.default_rng([9, at]), 8) for at in range(1 if small else 2)]
     ways = {
         "reused, 16 a batch": (True, 16),
         "run anew, 16 a batch": (False, 16),
@@ -240,7 +260,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", choices=("small", "full"), default="small")
     parser.add_argument(
-        "--part", choices=("all", "copier", "smollm2", "cost"), default="all", help="the others keep their rows"
+        "--part",
+        choices=("all", "copier", "smollm2", "neighbours", "cost"),
+        default="all",
+        help="the others keep their rows",
     )
     parser.add_argument("--minutes", type=float, default=30, help="for the questions on SmolLM2")
     options = parser.parse_args()
@@ -248,6 +271,7 @@ def main() -> None:
     parts: dict[str, tuple[str, Callable[[], Iterator[ResultRow]]]] = {
         "copier": ("copier", lambda: copiers(small)),
         "smollm2": ("SmolLM2", lambda: on_smollm2(load_language_model("smollm2"), small, options.minutes)),
+        "neighbours": ("kNN-LM", lambda: on_neighbours(load_language_model("smollm2"), small)),
         "cost": ("search on", lambda: cost(load_language_model("smollm2"), small)),
     }
     kept = read_results(path) if path.exists() else []

@@ -19,7 +19,13 @@ import click
 )
 @click.option("--labels", type=click.Path(path_type=Path), help="For a folder: table with columns document and label.")
 @click.option("--questions", type=click.Path(path_type=Path), help="For a folder: .txt, one a line, or .jsonl.")
-@click.option("--items", type=click.IntRange(1, 64), default=6, show_default=True, help="Documents found a question.")
+@click.option(
+    "--items",
+    type=click.IntRange(1, 64),
+    default=6,
+    show_default=True,
+    help="For a folder: documents found for a question.",
+)
 @click.option(
     "--model", default="smollm2", show_default=True, metavar="NAME|FOLDER", help="A language model on this machine."
 )

@@ -84,15 +84,13 @@ def run(source: Flows, answerer: Answerer, options: FlowOptions, log: Path, prog
     flow = InformationFlow(answerer, source.lattice, **params)
     curve = None
     if options.lam is None:
-        told("choose the drop allowed", 0.0)
         held = []
         for row in range(min(options.held_out, len(source.queries))):
             found = source.found(row, lambda _: True)
             items, labels = [item for item, _ in found], [label for _, label in found]
             held.append(Question(source.queries[row], items, labels, source.query_labels[row]))
-        flow.fit(held)
+        flow.fit(held, on_row=lambda done, n: told("choose the drop allowed", done / n))
         curve = flow.curve_
-        told("choose the drop allowed", 1.0)
     else:
         flow.lam = options.lam
     answers = []

@@ -239,3 +239,19 @@ def minimal_labels(
     tried = Tried(score, lam, max_calls)
     SEARCHES[search](tried, items, joined(items, bottom), bottom, batch)
     return tried
+
+
+def enough_within(
+    items: Sequence[int], score: Score, lam: float, limit: int, *, bottom: int = 0, max_calls: int = 256
+) -> Tried:
+    """Whether what may flow to a limit is enough: one label is scored, and the join of all is what is left otherwise.
+
+    >>> enough_within([1, 2, 4], lambda labels: [0.0 for _ in labels], 0.1, limit=0b011).minimal
+    [3]
+    """
+    tried, top = Tried(score, lam, max_calls), joined(items, bottom)
+    within = joined((items[at] for at in kept(items, limit)), bottom)
+    if within & ~limit == 0 and within != top:
+        tried.ask([within])
+    tried.minimal = tried.similar([within]) or [top]
+    return tried

@@ -32,7 +32,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
 from assay.errors import InputError
-from assay.kernels.minimal_labels import SEARCHES, Tried, joined, kept, minimal_labels
+from assay.kernels.minimal_labels import SEARCHES, Tried, enough_within, joined, kept, minimal_labels
 from assay.labels.flow import Answerer, FlowAnswer, Generated, Question
 from assay.labels.lattice import Label, Lattice
 
@@ -142,8 +142,13 @@ class InformationFlow(BaseEstimator):  # type: ignore[misc]
         asked = _Asked(self, Question(query, items, labels, query_label))
         return asked.answer(asked.search(getattr(self, "lam_", self.lam), limit), refetch)
 
-    def fit(self, questions: Sequence[Question], y: None = None) -> Self:
-        """Choose `lam_` on held-out questions (q,): how many labels are lowered against how many answers change."""
+    def fit(
+        self, questions: Sequence[Question], y: None = None, on_row: Callable[[int, int], None] | None = None
+    ) -> Self:
+        """Choose `lam_` on held-out questions (q,): how many labels are lowered against how many answers change.
+
+        `on_row` is called as `on_row(questions done, q)` after each.
+        """
         del y
         if not questions:
             raise InputError("There are no held-out questions to choose lam on: give at least one.")
@@ -154,6 +159,8 @@ class InformationFlow(BaseEstimator):  # type: ignore[misc]
             except InputError as error:
                 raise InputError(str(error), row=row) from None
             said.append([asked.answer(asked.search(lam), compare=True) for lam in LAMS])
+            if on_row is not None:
+                on_row(row + 1, len(questions))
         self.records_ = {
             lam: [one.record for one in column] for lam, column in zip(LAMS, zip(*said, strict=True), strict=True)
         }
@@ -225,17 +232,11 @@ class _Asked:
         return [self.drops[label] for label in labels]
 
     def search(self, lam: float, limit: Label | None = None) -> Tried:
-        flow = self.flow
-        if limit is None:
-            return minimal_labels(
-                self.bits, self.score, lam, bottom=self.bottom.bits, search=flow.search, max_calls=flow.max_calls
-            )
-        tried = Tried(self.score, lam, flow.max_calls)
-        within = joined((bits for bits in self.bits if bits & ~limit.bits == 0), self.bottom.bits)
-        if self.bottom <= limit and within != self.top.bits:
-            tried.ask([within])
-        tried.minimal = tried.similar([within]) or [self.top.bits]
-        return tried
+        flow, bottom = self.flow, self.bottom.bits
+        if limit is not None:
+            within = self.lattice.label(limit).bits
+            return enough_within(self.bits, self.score, lam, within, bottom=bottom, max_calls=flow.max_calls)
+        return minimal_labels(self.bits, self.score, lam, bottom=bottom, search=flow.search, max_calls=flow.max_calls)
 
     def answer_from(self, label: Label, items: list[Any]) -> Generated:
         """What is answered from these items, which may flow to the label, and nothing else."""
