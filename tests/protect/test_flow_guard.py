@@ -151,7 +151,12 @@ def test_unknown_tools_endless_loops_and_unsound_modes(tmp_path):
     flow, log = InformationFlow(Agent(), BOTH), tmp_path / "log.jsonl"
     with pytest.raises(InputError, match="4 calls and gave no answer"):
         GuardedTools(flow, {}, read_call, max_steps=3, log=log).run("send the calendar")
-    assert {line["event"] for line in lines_of(log)} == {"unknown"}
+    assert [line["event"] for line in lines_of(log)] == ["unknown"] * 3
+    called = []
+    silent = {"calendar": Tool(lambda: called.append(1) or "", TRUSTED)}
+    with pytest.raises(InputError, match="3 calls and gave no answer"):
+        GuardedTools(flow, silent, read_call, max_steps=2).run("send the calendar")
+    assert called == [1, 1]  # what says nothing is no error, and the call too many was not carried out
     for bad in (InformationFlow(Agent(), BOTH, mode="attribute"), InformationFlow(Agent())):
         with pytest.raises(InputError, match="a mode that is sound"):
             GuardedTools(bad, {}, read_call)

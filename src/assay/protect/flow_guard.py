@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -172,15 +173,17 @@ class GuardedTools:
 
         Raises
         ------
-        InputError : when it has not answered after `max_steps` calls.
+        InputError : when it asks for more than `max_steps` calls.
         """
         context, carried = list(items), [self.lattice.label(label, at) for at, label in enumerate(labels)]
-        for step in range(self.max_steps + 1):
+        for step in count():
             said = self.flow.answer(query, context, carried, query_label)
             call = self.read_call(said.text)
             if call is None:
                 self.log.write("answer", step=step, text=digest(said.text), sound=said.sound, **said.record)
                 return said
+            if step == self.max_steps:
+                break
             item, label = self._act(call, said, step, (query, context, carried, query_label))
             context.append(item)
             carried.append(label)
@@ -211,7 +214,8 @@ class GuardedTools:
         )
         if not allowed:
             return f"The call of {call.tool} was refused: it rests on what it may not rest on.", said.label
-        return str(tool.function(**call.arguments)), self.lattice.label(tool.gives) | said.label
+        result = str(tool.function(**call.arguments))
+        return result if result.strip() else "(nothing)", self.lattice.label(tool.gives) | said.label
 
 
 def _guarding(flow: Flow, permissive: bool) -> tuple[Flow, Lattice]:
