@@ -47,6 +47,7 @@ MARKS: dict[str, dict[str, Any]] = {
     "Gumbel, fixed": {"scheme": "gumbel-fixed"},
 }
 RESAMPLED = ("Gumbel, randomised", "KGW, delta 2")
+SECOND_PASS = 2  # answers of a prompt that are read again for their perplexity
 Texts = list[list[int]]
 
 
@@ -65,7 +66,7 @@ class Scale(NamedTuple):
 
 SCALES = {
     "small": Scale(8, (25, 50), 6, 4, 12, 4, 40, 200),
-    "full": Scale(16, (12, 25, 50, 100, 200), 24, 8, 48, 8, 400, 30_000),
+    "full": Scale(16, (12, 25, 50, 100, 200), 12, 8, 48, 4, 250, 30_000),
 }
 
 
@@ -122,7 +123,8 @@ class Synth:
         self.processor = self.make()
 
     def bias(self, ids: Tensor, logits: Tensor) -> Tensor:
-        return self.processor(ids, logits)  # type: ignore[no-any-return]
+        marked: Tensor = self.processor(ids, logits)
+        return marked
 
     def p_values(self, texts: Texts) -> npt.NDArray[np.float64]:
         """Binomial tail of the g-values of contexts that occur for the first time, texts of one length."""
@@ -132,10 +134,12 @@ class Synth:
         return np.asarray(stats.binom.sf(ones - 1, first.sum(1).numpy() * len(self.KEYS), 0.5))
 
 
-def written(folder: Path, name: str, write: Callable[[], list[Texts]]) -> list[Texts]:
-    """What was written before, or now."""
+def written(folder: Path, name: str, write: Callable[[], list[Texts]] | None) -> list[Texts]:
+    """What was written before, or now; nothing where nothing may be written."""
     path = folder / f"{name.replace(' ', '_').replace(',', '')}.json"
     if not path.exists():
+        if write is None:
+            return []
         print(f"writing {name}", flush=True)
         path.write_text(json.dumps(write()), encoding="utf-8")
     found: list[Texts] = json.loads(path.read_text(encoding="utf-8"))
@@ -194,7 +198,7 @@ def edits(lm: LanguageModel, texts: dict[str, Texts], human: Texts) -> list[Resu
     """What is left of a mark after deletions, substitutions by words of people, and pasting into text of people."""
     words = np.concatenate([np.array(one) for one in human])
     rows = []
-    for name in MARKS:
+    for name in [one for one in MARKS if one in texts]:
         mark, marked = mark_of(lm, name), texts[name]
         length = len(marked[0])
 
@@ -230,14 +234,14 @@ def edits(lm: LanguageModel, texts: dict[str, Texts], human: Texts) -> list[Resu
 def quality(lm: LanguageModel, prompts: Texts, texts: dict[str, Texts]) -> list[ResultRow]:
     """Perplexity of each text under the model that wrote it, by a second pass, and its change, paired."""
     logs = {
-        name: -score_answers(lm, prompts[: len(found)], found, batch_size=8).mean
+        name: -score_answers(lm, prompts, [one[:100] for one in found], batch_size=8).mean
         for name, found in texts.items()
         if len(found) == len(prompts)
     }
     rows = []
     for name, log in logs.items():
         found = shift(logs["plain"], log)
-        case = f"{name}, {len(log)} texts of {len(texts[name][0])} tokens"
+        case = f"{name}, {len(log)} texts of 100 tokens"
         rows.append(row(case, "log-perplexity", log.mean(), "nats a token"))
         if name != "plain":
             interval = (found.low, found.high)
@@ -256,12 +260,13 @@ def resampling(
     n_answers = len(drawn["plain"][0])
     told = [text for text in asked for _ in range(n_answers)]
     rewards, logs, refused = {}, {}, {}
-    prompts = [lm.chat(text) for text in asked for _ in range(n_answers)]
     for name, by_prompt in drawn.items():
         flat = [answer for answers in by_prompt for answer in answers]
         texts = [lm.decode(answer) for answer in flat]
         rewards[name] = reward(told, texts).reshape(len(asked), n_answers)
-        logs[name] = -score_answers(lm, prompts, flat, batch_size=16).mean.reshape(len(asked), n_answers)
+        few = [answer for answers in by_prompt for answer in answers[:SECOND_PASS]]
+        twice = [lm.chat(text) for text in asked for _ in range(SECOND_PASS)]
+        logs[name] = -score_answers(lm, twice, few, batch_size=16).mean.reshape(len(asked), SECOND_PASS)
         refused[name] = np.array([judge_refusal(text) == "refused" for text in texts]).reshape(len(asked), n_answers)
     scale = float(rewards["plain"].std())  # rewards have no unit of their own: one standard deviation of plain ones
     rewards = {name: table / scale for name, table in rewards.items()}
@@ -298,8 +303,9 @@ def resampling(
         if name == "plain":
             continue
         rows.append(of_shift(case, "change of reward", shift(plain.mean(1), table.mean(1))))
-        pairs = (plain.ravel(), table.ravel()), (logs["plain"].ravel(), logs[name].ravel())
-        rows.append(of_shift(case, "change of reward at equal perplexity", at_equal_perplexity(*pairs)))
+        worth = plain[:, :SECOND_PASS].mean(1), table[:, :SECOND_PASS].mean(1)
+        left = at_equal_perplexity(worth, (logs["plain"].mean(1), logs[name].mean(1)))
+        rows.append(of_shift(case, f"change of reward at equal perplexity, {SECOND_PASS} answers", left))
         rows.append(of_shift(case, "change of refusals", shift(refused["plain"].mean(1), refused[name].mean(1))))
         drop = float(plain.mean() - table.mean())
         for metric, size in (("by the theorem", break_even), ("for normal rewards", normal_break_even)):
@@ -340,6 +346,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", choices=list(SCALES), default="small")
     parser.add_argument("--keep", type=Path, help="Folder for what was written.")
+    parser.add_argument("--kept", action="store_true", help="Write nothing more: report on what is kept.")
     arguments = parser.parse_args()
     scale, folder = SCALES[arguments.scale], arguments.keep or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
@@ -367,13 +374,23 @@ def main() -> None:
         synth = LogitsChain(bans=bans, top_p=TOP_P, bias=Synth().bias)
         return generate(lm, asked, chain=synth, max_new_tokens=length, batch_size=len(asked))
 
+    first, second = RESAMPLED
+    synth = "SynthID (transformers)"
+    todo: list[tuple[str, str, Callable[[], list[Texts]]]] = [  # the most telling first
+        *(("text", name, partial(text, name)) for name in ("plain", first, second)),
+        *(("samples", name, partial(samples, name)) for name in ("plain", first)),
+        *(("text", name, partial(text, name)) for name in MARKS if name not in RESAMPLED),
+        ("text", synth, synthid),
+        ("samples", second, partial(samples, second)),
+    ]
     texts: dict[str, Texts] = {}
     drawn: dict[str, list[Texts]] = {}
-    for name in ("plain", *MARKS):  # the most telling first: a run that is stopped leaves what it has
-        texts[name] = [one[0] for one in written(folder, f"text {name}", partial(text, name))]
-        if name in ("plain", *RESAMPLED):
-            drawn[name] = written(folder, f"samples {name}", partial(samples, name))
-    texts["SynthID (transformers)"] = [one[0] for one in written(folder, "text SynthID", synthid)]
+    for kind, name, write in todo:
+        found = written(folder, f"{kind} {name}", None if arguments.kept else write)
+        if found and kind == "text":
+            texts[name] = [one[0] for one in found[: scale.prompts]]
+        elif found:
+            drawn[name] = found[: scale.resampled]
     people = human_texts(scale.human)
     human = [
         ids for ids in lm.tokenizer(people["hh-rlhf dialogues"][::2], add_special_tokens=False)["input_ids"] if ids
