@@ -175,3 +175,32 @@ def test_labels_of_two_lattices_never_meet():
 def test_bad_lattices_are_told(spec):
     with pytest.raises(InputError):
         lattice_of(spec)
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["mail", "chain"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | st.just("kind"), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(EVERY), ANY_JSON, st.text(max_size=12))
+def test_whatever_comes_is_a_label_or_is_told(lattice, value, text):
+    for came in (value, text, "[" + text, "{" + text):
+        try:
+            label = lattice.label(came)
+        except InputError:
+            continue
+        assert lattice.bottom <= label <= lattice.top
+
+
+@given(ANY_JSON, st.sampled_from(["chain", "sources", "readers", "product"]), ANY_JSON)
+def test_whatever_comes_is_a_lattice_or_is_told(spec, kind, inner):
+    for came in (spec, {"kind": kind, "levels": inner, "names": inner, "parts": inner}):
+        try:
+            lattice = lattice_of(came)
+        except InputError:
+            continue
+        assert lattice_of(lattice.spec()) == lattice

@@ -283,7 +283,9 @@ class Fading(Facts):
 
 
 def test_fit_chooses_the_largest_drop_at_which_answers_stay():
-    flow = InformationFlow(Fading(1.5), SOURCES).fit(questions())
+    told = []
+    flow = InformationFlow(Fading(1.5), SOURCES).fit(questions(), on_row=lambda done, n: told.append((done, n)))
+    assert told == [(done, 8) for done in range(1, 9)]
     curve = flow.curve_
     assert flow.lam_ == 1.0  # the next, 2, lets go of what is needed
     assert (np.diff(curve["restrictions"]) <= 0).all()

@@ -160,7 +160,7 @@ def _lattice(said: str, used: Iterable[Any]) -> Lattice:
             if isinstance(label, str) and label.lstrip().startswith("["):
                 try:
                     label = json.loads(label)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue  # told later, with its row
             if said == "readers" and label == "*":
                 continue
@@ -171,6 +171,6 @@ def _lattice(said: str, used: Iterable[Any]) -> Lattice:
         files.require_file(Path(said))
         try:
             return lattice_of(json.loads(Path(said).read_text(encoding="utf-8")))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{said} holds no lattice: {error}") from None
     return lattice_of(said)

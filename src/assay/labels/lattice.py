@@ -115,7 +115,7 @@ class Lattice(ABC):
         if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
             try:
                 value = json.loads(value)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InputError(f"The label {value!r} is no JSON: {error}.", row=row) from None
         try:
             return Label(self, self.bits_of(value))

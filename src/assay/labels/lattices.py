@@ -172,7 +172,7 @@ def lattice_of(spec: Any) -> Lattice:
         kind = spec.get("kind")
         if kind == "product" and isinstance(spec.get("parts"), Mapping):
             return Product.of({name: lattice_of(part) for name, part in spec["parts"].items()})
-        if kind in kinds and isinstance(spec.get(kinds[kind][1]), list):
+        if isinstance(kind, str) and kind in kinds and isinstance(spec.get(kinds[kind][1]), list):
             make, names = kinds[kind]
             return make(tuple(spec[names]))
     raise InputError(
@@ -185,7 +185,8 @@ def _names(names: Iterable[Any], what: str, fewest: int) -> tuple[str, ...]:
     if isinstance(names, str):
         raise InputError(f"The {what} are a sequence of names, got the single text {names!r}.")
     found = tuple(names)
-    if len(found) < fewest or len(set(found)) < len(found) or not all(isinstance(name, str) and name for name in found):
+    named = all(isinstance(name, str) and name for name in found)
+    if not named or len(set(found)) < len(found) or len(found) < fewest:
         raise InputError(f"The {what} are at least {fewest} different names that are not empty, got {found!r}.")
     return found
 

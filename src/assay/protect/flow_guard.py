@@ -57,7 +57,7 @@ class AuditLog:
         if self.path is not None:
             line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **said}
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                file.write(json.dumps(line) + "\n")
 
 
 def digest(value: Any) -> str:
