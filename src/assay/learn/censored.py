@@ -51,7 +51,8 @@ METHOD = {
     "gives": ["regressor", "weights", "risk with interval", "concordance", "alarms"],
     "command": "assay learn TABLE --time COLUMN --event COLUMN",
     "claim": "With half the labels censored by a law that depends on X, weights remove at least 95 % of the excess "
-    "error of taking the bounds for labels; Beran's estimate of a second moment is within 5 %, Kaplan-Meier's is not.",
+    "error of taking the bounds for labels; Beran's estimate of a second moment is within 5 %, along the score among "
+    "eight columns of noise too, and Kaplan-Meier's is not.",
     "status": "stable",
 }
 
