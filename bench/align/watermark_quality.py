@@ -47,7 +47,8 @@ MARKS: dict[str, dict[str, Any]] = {
     "Gumbel, fixed": {"scheme": "gumbel-fixed"},
 }
 RESAMPLED = ("Gumbel, randomised", "KGW, delta 2")
-SECOND_PASS = 2  # answers of a prompt that are read again for their perplexity
+SECOND_PASS = 1  # answers of a prompt that are read again for their perplexity
+READ = 60  # tokens of a text that are
 Texts = list[list[int]]
 
 
@@ -66,7 +67,7 @@ class Scale(NamedTuple):
 
 SCALES = {
     "small": Scale(8, (25, 50), 6, 4, 12, 4, 40, 200),
-    "full": Scale(16, (12, 25, 50, 100, 200), 12, 8, 48, 4, 250, 30_000),
+    "full": Scale(16, (12, 25, 50, 100, 200), 12, 8, 48, 4, 200, 30_000),
 }
 
 
@@ -234,14 +235,14 @@ def edits(lm: LanguageModel, texts: dict[str, Texts], human: Texts) -> list[Resu
 def quality(lm: LanguageModel, prompts: Texts, texts: dict[str, Texts]) -> list[ResultRow]:
     """Perplexity of each text under the model that wrote it, by a second pass, and its change, paired."""
     logs = {
-        name: -score_answers(lm, prompts, [one[:100] for one in found], batch_size=8).mean
+        name: -score_answers(lm, prompts, [one[:READ] for one in found], batch_size=8).mean
         for name, found in texts.items()
         if len(found) == len(prompts)
     }
     rows = []
     for name, log in logs.items():
         found = shift(logs["plain"], log)
-        case = f"{name}, {len(log)} texts of 100 tokens"
+        case = f"{name}, {len(log)} texts, their first {READ} tokens"
         rows.append(row(case, "log-perplexity", log.mean(), "nats a token"))
         if name != "plain":
             interval = (found.low, found.high)

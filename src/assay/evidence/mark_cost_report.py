@@ -140,8 +140,8 @@ def curve(found: Cost) -> Section:
     columns = tuple(map(Column, ("n", "best of n marked", "theorem, at least", "if normal", "best of n plain")))
     note = (
         f"Rewards less that of one plain answer. Within a prompt, marked answers have a standard deviation of "
-        f"{number(sigma)}. The theorem asks for {_count(break_even(drop, sigma))} answers to make up for the mark, "
-        f"normal rewards for {_count(normal_break_even(drop, sigma))}."
+        f"{number(sigma)}. Answers needed to make up for the mark: {_count(break_even(drop, sigma))} by the theorem, "
+        f"{_count(normal_break_even(drop, sigma))} if rewards are normal."
     )
     blocks: list[Any] = [Grid("The best of n", columns, tuple(rows), note)]
     if len(at) > 1:
@@ -257,4 +257,4 @@ def _share(hits: Any) -> tuple[float, tuple[float, float]]:
 
 
 def _count(size: float) -> str:
-    return "no number of" if np.isinf(size) else f"{size:,.0f}"
+    return "no number suffices" if np.isinf(size) else f"{size:,.0f}"

@@ -121,8 +121,8 @@ def warnings(found: Tested) -> tuple[str, ...]:
         )
     if tested:
         said.append(
-            "Texts were cut into tokens anew, which can differ from the tokens that were written; edits weaken a mark. "
-            "A large p-value is no proof that a text was not marked."
+            "A large p-value is no proof that a text was not marked: edits weaken a mark, and so do other tokens than "
+            "those that were written, where a text is cut anew."
         )
     return tuple(said)
 
