@@ -47,6 +47,8 @@ def test_pairs_without_information_are_counted(tmp_path):
     found = tokenise(rows, lm.tokenizer, lm.pad, max_length=50)
     assert found.dropped == {"identical": [0, 4], "empty": [1], "too long": [2]}
     assert found.rows.tolist() == [3]
+    lone = [{"prompt": "", "chosen": "b<eos>", "rejected": "<eos>"}, rows[3]]  # one token, which nothing predicts
+    assert tokenise(lone, lm.tokenizer, lm.pad).dropped["empty"] == [0]
     with pytest.raises(InputError, match="1 identical"):
         tokenise(rows[:1], lm.tokenizer, lm.pad)
 

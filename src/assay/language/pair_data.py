@@ -177,7 +177,8 @@ def tokenise(pairs: Sequence[Pair], tokenizer: Any, pad: int, max_length: int = 
         prompt, chosen, rejected = _tokens(pair, tokenizer)
         room = max_length - len(prompt)
         chosen, rejected = chosen[: max(room, 0)], rejected[: max(room, 0)]
-        if not chosen or not rejected:
+        unseen = 0 if prompt else 1  # without a prompt, no state predicts the first token
+        if len(chosen) <= unseen or len(rejected) <= unseen:
             dropped["too long" if room <= 0 else "empty"].append(row)
         elif chosen == rejected:
             dropped["identical"].append(row)

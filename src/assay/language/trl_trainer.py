@@ -44,7 +44,7 @@ def trl_trainer(weighing: Weighing, *, l1: float = 0.0, mask_lr: float = 1e-3, *
     l1, mask_lr : weight of the learned masks' sums, and their step size.
     **arguments : of `trl.DPOTrainer`.
     """
-    trl = require("trl", "language", WHY)
+    trl = require("trl", "trl", WHY)
 
     class SparsePOTrainer(trl.DPOTrainer):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
