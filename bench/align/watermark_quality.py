@@ -67,7 +67,7 @@ class Scale(NamedTuple):
 
 SCALES = {
     "small": Scale(8, (25, 50), 6, 4, 12, 4, 40, 200),
-    "full": Scale(16, (12, 25, 50, 100, 200), 12, 8, 48, 4, 200, 30_000),
+    "full": Scale(16, (12, 25, 50, 100, 200), 12, 8, 32, 4, 200, 30_000),
 }
 
 
@@ -254,10 +254,9 @@ def of_shift(case: str, metric: str, found: Shift) -> ResultRow:
     return row(case, metric, found.change, "reward", interval=(found.low, found.high))
 
 
-def resampling(
-    lm: LanguageModel, asked: list[str], drawn: dict[str, list[Texts]], reward: PreferenceReward
-) -> list[ResultRow]:
+def resampling(lm: LanguageModel, asked: list[str], drawn: dict[str, list[Texts]], n_pairs: int) -> list[ResultRow]:
     """Reward of the best of n, marked and not, beside what the theorem promises; detection of what was kept."""
+    reward = learned_reward(n_pairs)
     n_answers = len(drawn["plain"][0])
     told = [text for text in asked for _ in range(n_answers)]
     rewards, logs, refused = {}, {}, {}
@@ -272,7 +271,8 @@ def resampling(
     scale = float(rewards["plain"].std())  # rewards have no unit of their own: one standard deviation of plain ones
     rewards = {name: table / scale for name, table in rewards.items()}
     plain = rewards["plain"]
-    rows = []
+    case = f"hh-rlhf harmless, {reward.n_pairs_} pairs"
+    rows = [row(case, "accuracy of the reward", reward.accuracy_, interval=reward.interval_)]
     for name, table in rewards.items():
         found = Resampled([], [], table, table.argmax(axis=1))
         case = f"{name}, {len(asked)} prompts, {n_answers} answers each"
@@ -391,29 +391,25 @@ def main() -> None:
         if found and kind == "text":
             texts[name] = [one[0] for one in found[: scale.prompts]]
         elif found:
-            drawn[name] = found[: scale.resampled]
+            drawn[name] = [[one[: scale.tokens] for one in answers] for answers in found[: scale.resampled]]
     people = human_texts(scale.human)
     human = [
         ids for ids in lm.tokenizer(people["hh-rlhf dialogues"][::2], add_special_tokens=False)["input_ids"] if ids
     ]
-    reward = learned_reward(scale.pairs)
-    rows = [
-        row(
-            f"hh-rlhf harmless, {reward.n_pairs_} pairs",
-            "accuracy of the reward",
-            reward.accuracy_,
-            interval=reward.interval_,
-        ),
-        *detection(lm, texts, human, scale.lengths),
-        *false_alarms(lm, people, texts["plain"]),
-        *edits(lm, texts, human),
-        *quality(lm, prompts[: scale.prompts], texts),
-        *resampling(lm, asked[: scale.resampled], drawn, reward),
-    ]
-    if arguments.scale == "full":
-        write_results(RESULTS / "align" / "watermark_quality.json", rows)
-    for one in rows:
-        print(f"{one.case:<80} {one.metric:<55} {one.ours:9.4f} {one.interval or ''}")
+    rows: list[ResultRow] = []
+    stages: tuple[Callable[[], list[ResultRow]], ...] = (
+        lambda: detection(lm, texts, human, scale.lengths),
+        lambda: false_alarms(lm, people, texts["plain"]),
+        lambda: edits(lm, texts, human),
+        lambda: resampling(lm, asked[: scale.resampled], drawn, scale.pairs),
+        lambda: quality(lm, prompts[: scale.prompts], texts),
+    )
+    for stage in stages:
+        for one in stage():
+            rows.append(one)
+            print(f"{one.case:<80} {one.metric:<55} {one.ours:9.4f} {one.interval or ''}", flush=True)
+        if arguments.scale == "full":  # after each stage: a run that is stopped leaves what it has
+            write_results(RESULTS / "align" / "watermark_quality.json", rows)
 
 
 if __name__ == "__main__":
