@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import resource
 import statistics
 import time as clock
 import warnings
@@ -177,16 +176,13 @@ def conditional(n: int, compare: bool, command: str) -> list[ResultRow]:
     at = np.flatnonzero(~line.censored)
     until = line.places(line.time[at])
     beran(line, points, points[:70], until[:70])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     ours, found = best_of(partial(beran, line, points, points[at], until, at), 3 if compare else 1)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     case = f"n = {n:,}, 8 features, {len(at):,} events"
     more: dict[str, Any] = {"command": command, "seeds": (0,), "versions": VERSIONS}
     if not compare:
         score, _ = best_of(lambda: CensoringLaw(time, event, X, 0.5, score=True).own(), 1)
         return [
             ResultRow(case, "Beran weights, CPU time", ours, "s", **more),
-            ResultRow(case, "Beran weights, memory beyond the rows", grown, "MiB", **more),
             ResultRow(case, "Beran weights along the score, its fit included, CPU time", score, "s", **more),
         ]
     rival, plain = best_of(partial(blocked, line.time, ~line.censored, points), 1)

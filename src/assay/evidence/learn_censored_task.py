@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -140,7 +140,7 @@ class Task:
             w[out] = weights_by(law, self.X[out], self.known.take(out), weights.floor)
             on_fold((fold + 1) / FOLDS)
         missed = {name: (self.y - predicted) ** 2 for name, predicted in said.items()}
-        risks = {name: weighted_mean(loss, w) for name, loss in missed.items()}
+        risks = {name: risk_of(loss, w) for name, loss in missed.items()}
         best = missed[min(LEARNERS, key=lambda name: risks[name].value)]
         trials = tuple(Trial(name, risks[name], weighted_mean(loss - best, w)) for name, loss in missed.items())
         seed = self.options.reading.seed
@@ -161,7 +161,7 @@ class Task:
         if known.event.sum() < 2:
             return TestDurations(names, predicted)
         w = weights_by(law, X, known, least_chance(len(self.y)))
-        risk = weighted_mean((y - predicted) ** 2, w)
+        risk = risk_of((y - predicted) ** 2, w)
         order = concordance_interval(known.time, known.event, predicted, w**2, seed=self.options.reading.seed)
         return TestDurations(names, predicted, risk, order)
 
@@ -199,6 +199,12 @@ def weights_by(law: CensoringLaw, X: npt.NDArray[Any], known: Censored, floor: f
     """Weights (m,) of rows that the law has not seen."""
     chance = np.where(known.event, law.at(known.time, X), np.nan)
     return inverse(chance, known.event, np.zeros(len(X), dtype=np.bool_), floor).weights
+
+
+def risk_of(loss: Floats, weights: Floats) -> WeightedMean:
+    """The mean of losses (n,) that are not negative, as its interval is not either."""
+    found = weighted_mean(loss, weights)
+    return replace(found, low=max(0.0, found.low))
 
 
 def folds(event: npt.NDArray[np.bool_], seed: int) -> Ints:

@@ -20,7 +20,8 @@ from assay.kernels.censoring import Timeline, bandwidth_scores, beran
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-ROUNDS = 4  # between rates and their baseline; the direction then moves by less than its error
+FEW, PENALTIES, FOLDS = 10, (1e6, 1e4, 1e3, 1e2, 10.0), 3
+ROUNDS = 8  # between rates and their baseline; the direction then moves by less than its error
 
 
 class CensoringLaw:
@@ -60,8 +61,11 @@ class CensoringLaw:
         self._center, scale = raw.mean(0), raw.std(0)
         self._scale = np.where(scale > 1e-12 * np.abs(self._center), scale, np.inf)  # constant columns drop out
         standard = ((raw - self._center) / self._scale)[self.line.order]
-        self._direction = censoring_score(self.line, standard) if score else None
-        near, rates = self._near(standard)
+        self._direction: Floats | None = None
+        near, rates = standard, np.ones(len(standard))
+        if score:
+            self._direction, scores = censoring_score(self.line, standard)
+            near, rates = self._along(scores)
         n, d = near.shape
         if bandwidth is None:
             grid = n ** (-1 / (d + 4)) * 2.0 ** np.arange(-1, 5)
@@ -72,13 +76,11 @@ class CensoringLaw:
         self.bandwidth = bandwidth
         self._points, self._rates = near / bandwidth, rates
 
-    def _near(self, standard: Floats) -> tuple[Floats, Floats]:
-        """By what rows are near each other, of standardised features (m, d), and their rates of censoring (m,)."""
-        if self._direction is None:
-            return standard, np.ones(len(standard))
-        score = standard @ self._direction
+    def _along(self, scores: Floats) -> tuple[Floats, Floats]:
+        """Places along the score (m, 1), by which rows are near each other, and rates of censoring (m,)."""
+        assert self._direction is not None
         spread = float(np.sqrt(self._direction @ self._direction)) or 1.0
-        return score[:, None] / spread, np.exp(np.clip(score, -20, 20))
+        return scores[:, None] / spread, np.exp(np.clip(scores, -20, 20))
 
     def own(self) -> tuple[Floats, Bools]:
         """G(T_i- | X_i) of the rows themselves, each left out of Beran's law (n,), nan for censored rows.
@@ -106,32 +108,57 @@ class CensoringLaw:
                 f"The law was fitted on {len(self._center)} features and is asked at {len(places)} times: expected as "
                 f"many finite rows and columns, got {raw.shape}."
             )
-        near, rates = self._near((raw - self._center) / self._scale)
+        near, rates = (raw - self._center) / self._scale, np.ones(len(raw))
+        if self._direction is not None:
+            near, rates = self._along(near @ self._direction)
         return beran(self.line, self._points, near / self.bandwidth, places, rates=(self._rates, rates))[0]
 
 
-def censoring_score(line: Timeline, points: Floats) -> Floats:
-    """The direction (d,) in which the rate of censoring grows: exp(points @ direction) is proportional to it.
+def censoring_score(line: Timeline, points: Floats) -> tuple[Floats, Floats]:
+    """The direction (d,) in which the rate of censoring grows, and each row's own logarithm of the rate (n,).
 
-    The proportional-hazards model of Cox (1972) with a unit penalty, of standardised features (n, d), in the order of
+    The proportional-hazards model of Cox (1972) with a penalty, of standardised features (n, d), in the order of
     `line`: Poisson regression of the censorings, a row being exposed to the baseline's cumulative hazard until its
     time, and the baseline of Breslow, turn by turn. Only the order of times matters.
+
+    Up to `FEW` features the penalty is 1. More of them would tell the rows apart instead of their rates: rows then get
+    theirs from directions that have not seen them, which choose the penalty too.
     """
-    weights = np.zeros(points.shape[1] + 1)
+    n, d = points.shape
+    if d <= FEW:
+        w = _direction(line.censored, points, 1.0)[0]
+        return w, points @ w
+    fold, best, least, scores = np.arange(n) % FOLDS, PENALTIES[0], np.inf, np.zeros(n)
+    for penalty in PENALTIES:
+        told, error = np.zeros(n), 0.0
+        for held in range(FOLDS):
+            seen, out = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
+            w, until = _direction(line.censored[seen], points[seen], penalty)
+            log = told[out] = np.minimum(points[out] @ w, 30.0)
+            place = np.minimum(np.searchsorted(seen, out), len(seen) - 1)
+            error += float((until[place] * np.exp(log) - line.censored[out] * log).sum())
+        if error < least:
+            best, least, scores = penalty, error, told
+    return _direction(line.censored, points, best)[0], scores
+
+
+def _direction(censored: Bools, points: Floats, penalty: float) -> tuple[Floats, Floats]:
+    """The direction (d,) at a penalty, and the cumulative hazard of the baseline until each row (n,)."""
+    w = np.zeros(points.shape[1])
+    if not censored.any():
+        return w, np.zeros(len(points))
     for _ in range(ROUNDS):
-        rate = np.exp(points @ weights[1:])
-        until = np.cumsum(line.censored / np.cumsum(rate[::-1])[::-1])
+        until = np.cumsum(censored / np.cumsum(np.exp(points @ w)[::-1])[::-1])
         until = np.maximum(until, until[until > 0].min() / 2)
 
         def loss(w: Floats, until: Floats = until) -> tuple[float, Floats]:
-            log = np.minimum(points @ w[1:] + w[0], 30.0)
+            log = np.minimum(points @ w, 30.0)
             expected = until * np.exp(log)
-            missed = expected - line.censored
-            slope = np.r_[missed.sum(), missed @ points + w[1:]]
-            return float(expected.sum() - log[line.censored].sum() + 0.5 * w[1:] @ w[1:]), slope
+            slope = (expected - censored) @ points + penalty * w
+            return float(expected.sum() - log[censored].sum() + 0.5 * penalty * w @ w), slope
 
-        weights = optimize.minimize(loss, weights, jac=True, method="L-BFGS-B").x
-    return np.asarray(weights[1:], dtype=np.float64)
+        w = optimize.minimize(loss, w, jac=True, method="L-BFGS-B").x
+    return np.asarray(w, dtype=np.float64), np.asarray(until)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
