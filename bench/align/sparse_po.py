@@ -59,6 +59,7 @@ def frontier(seeds: range, betas: Mapping[str, tuple[float, ...]], n_pairs: int)
     curves = {(mask, seed): [(0.0, start[seed])] for mask in betas for seed in seeds}
     for (mask, _, seed), one in found.items():
         curves[mask, seed].append((one.kl, one.reward))
+    reached = min(max(kl for kl, _ in curve) for curve in curves.values())  # where every curve still has points
     for mask, several in betas.items():
         for beta in several:
             told = [found[mask, beta, seed] for seed in seeds]
@@ -69,7 +70,7 @@ def frontier(seeds: range, betas: Mapping[str, tuple[float, ...]], n_pairs: int)
                 yield row(case, "mean reward mask after the cue", [each.after_cue for each in told])
                 yield row(case, "mean reward mask elsewhere", [each.elsewhere for each in told])
                 yield row(case, "reward mask after the cue over elsewhere", [e.after_cue / e.elsewhere for e in told])
-        for level in LEVELS:
+        for level in (level for level in LEVELS if level <= reached):
             here = [at_level(curves[mask, seed], level) for seed in seeds]
             case = f"cue text, {NAMES[mask]}, at a sequence KL of {level}"
             yield row(case, "reward", here)

@@ -149,6 +149,7 @@ def rows(seeds: range, n_pairs: int, n: int, lm: LanguageModel) -> Iterator[Resu
         for mask, betas in BETAS.items()
         for seed in seeds
     }
+    reached = min(max(kl for kl, _ in curve) for curve in curves.values())
     for mask, betas in BETAS.items():
         for beta in betas:
             told, case = [found[mask, beta, seed] for seed in seeds], f"{NAMES[mask]}, beta {beta}"
@@ -158,9 +159,7 @@ def rows(seeds: range, n_pairs: int, n: int, lm: LanguageModel) -> Iterator[Resu
             if mask == "common":
                 yield row(case, "mean mask", [each.mask for each in told])
                 yield row(case, "zeros of the mask", [each.zeros for each in told])
-        for level in LEVELS:
-            if min(max(kl for kl, _ in curves[other, seed]) for other in BETAS for seed in seeds) < level:
-                continue  # some curve does not reach so far
+        for level in (level for level in LEVELS if level <= reached):
             here = [at_level(curves[mask, seed], level) for seed in seeds]
             case = f"{NAMES[mask]}, at a sequence KL of {level}"
             yield row(case, "reward", here, "log-odds")
