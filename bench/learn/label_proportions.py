@@ -22,7 +22,7 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from assay.evidence.results import ResultRow, versions_of, write_results
+from assay.evidence.results import ResultRow, read_results, versions_of, write_results
 from assay.kernels.neighbour_graph import Graph, centres_and_scales
 from assay.labels.formats.bags import read_bags
 from assay.learn.label_proportions import LabelProportions, Method, marginals
@@ -130,13 +130,14 @@ def networks(name: str, size: int, seeds: Sequence[int], command: str) -> Iterat
 
         trained: tuple[Method, ...] = ("bp", "dllp", "neighbours")
         for method in trained:
-            model = LabelProportions(method, random_state=seed).fit(X[train], bag, shares)
+            model = LabelProportions(method, neutral_edges=False, random_state=seed).fit(X[train], bag, shares)
             judge(method, model.predict_proba(X[test]))
             if method == "bp":
                 chosen.append(next(entry["round"] for entry in model.rounds_ if entry["chosen"]) > 1)
         plain: tuple[Method, ...] = ("bp", "em")
         for method in plain:
-            model = LabelProportions(method, LogisticRegression(max_iter=1000)).fit(X[train], bag, shares)
+            model = LabelProportions(method, LogisticRegression(max_iter=1000), neutral_edges=False)
+            model.fit(X[train], bag, shares)
             judge(f"{method}, logistic regression", model.predict_proba(X[test]))
         centre, scale = centres_and_scales(X[train])
         read = read_bags(bag, shares)
@@ -159,7 +160,7 @@ def incomes(n: int, seeds: Sequence[int], command: str) -> Iterator[ResultRow]:
     X, y, for_training, group = adult()
     plain = LogisticRegression(max_iter=1000)
     ways: dict[str, tuple[int, dict[str, Any]]] = {
-        "bp": (10, {"learner": plain}),
+        "bp": (10, {"learner": plain, "neutral_edges": False}),
         "bp, neutral edges": (30, {"learner": plain, "neutral_edges": True}),
         "em": (0, {"method": "em", "learner": plain}),
         "neighbours": (10, {"method": "neighbours", "learner": plain}),
@@ -195,30 +196,73 @@ def incomes(n: int, seeds: Sequence[int], command: str) -> Iterator[ResultRow]:
         yield report(f"adult, {n} rows, {label}".removesuffix(", "), metric, values, seeds, command)
 
 
+def chosen(name: str, seeds: Sequence[int], command: str, n: int = 4000) -> Iterator[ResultRow]:
+    """AUROC on test rows of the default, which chooses between two kinds of edges by bags held out."""
+    X, y, for_training, group = (
+        adult() if name == "adult" else (*tables(name), np.zeros(0, dtype=np.bool_), np.zeros(0))
+    )
+    for kind in ("bags of 32", "bags of 512", "groups") if name == "adult" else [f"bags of {size}" for size in SIZES]:
+        found: list[float] = []
+        neutral: list[float] = []
+        for seed in seeds:
+            order = np.random.default_rng(seed).permutation(np.flatnonzero(for_training) if name == "adult" else len(y))
+            cut = n if name == "adult" else int(0.7 * len(y))
+            train, test = order[:cut], np.flatnonzero(~for_training) if name == "adult" else order[cut:]
+            bag = group[train] if kind == "groups" else in_bags(cut, int(kind.split()[-1]), seed)
+            model = LabelProportions(learner=LogisticRegression(max_iter=1000), random_state=seed)
+            model.fit(X[train], bag, shares_of(bag, y[train]))
+            found.append(float(roc_auc_score(y[test], model.predict_proba(X[test])[:, 1])))
+            neutral.append(float(model.neutral_edges_))
+        where = f"adult, {n} rows, {kind}" if name == "adult" else f"{name}, {kind}"
+        yield report(f"{where}: bp, logistic regression, edges chosen", "AUROC on test rows", found, seeds, command)
+        yield report(f"{where}: edges chosen", "share of runs with neutral edges", neutral, seeds, command)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", choices=("small", "full"), default="full")
-    small = parser.parse_args().scale == "small"
+    parser.add_argument(
+        "--part", choices=("rows", "networks", "adult", "chosen"), help="measure this alone, keep other rows"
+    )
+    options = parser.parse_args()
+    small = options.scale == "small"
     command = "python -m bench.learn.label_proportions" + (" --scale small" if small else "")
     torch.set_num_threads(1)
-    seeds = range(2) if small else range(5)
-    parts: list[Callable[[], Iterator[ResultRow]]] = [
-        *(
-            partial(order_of_rows, name, range(2) if small else range(20), command)
-            for name in ("breast cancer", "digits")
-        ),
-        *(partial(networks, name, size, seeds, command) for name in ("breast cancer", "digits") for size in SIZES),
-        partial(incomes, 1000 if small else 4000, seeds, command),
-        partial(order_of_rows, "ten digits", seeds, command),
-        *(partial(incomes, n, range(1), command) for n in (() if small else (32000,))),
-    ]
-    rows: list[ResultRow] = []
+    many, few, path = (
+        range(2) if small else range(20),
+        range(2) if small else range(5),
+        RESULTS / "learn" / "label_proportions.json",
+    )
+    parts: dict[str, list[Callable[[], Iterator[ResultRow]]]] = {
+        "rows": [
+            *(partial(order_of_rows, name, many, command) for name in ("breast cancer", "digits")),
+            partial(order_of_rows, "ten digits", few, command),
+        ],
+        "networks": [
+            partial(networks, name, size, few, command) for name in ("breast cancer", "digits") for size in SIZES
+        ],
+        "adult": [
+            partial(incomes, 1000 if small else 4000, few, command),
+            *(partial(incomes, n, range(1), command) for n in (() if small else (32000,))),
+        ],
+        "chosen": [
+            *(partial(chosen, name, few, command) for name in ("breast cancer", "digits")),
+            partial(chosen, "adult", few, command, 1000 if small else 4000),
+        ],
+    }
     with warnings.catch_warnings(action="ignore"):  # that propagation did not settle is a row of the table
-        for part in parts:
-            for row in part():
-                rows.append(row)
-                print(f"{row.case}; {row.metric}: {row.ours:.4f} {row.interval or ''} {row.rival or ''}", flush=True)
-            write_results(RESULTS / "learn" / "label_proportions.json", rows)
+        for name, steps in parts.items():
+            for step in steps if options.part in (None, name) else []:
+                fresh = list(step())
+                for row in fresh:
+                    print(
+                        f"{row.case}; {row.metric}: {row.ours:.4f} {row.interval or ''} {row.rival or ''}", flush=True
+                    )
+                told = {(row.case, row.metric) for row in fresh}
+                kept = [
+                    row for row in (read_results(path) if path.exists() else []) if (row.case, row.metric) not in told
+                ]
+                write_results(path, [*kept, *fresh])
 
 
 if __name__ == "__main__":

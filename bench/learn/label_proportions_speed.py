@@ -1,8 +1,8 @@
 """Time and memory of belief propagation over bags of 8 to 2048 rows, a million rows in all, beside the pairwise form.
 
 The published code writes each pair of a bag into a dictionary before it starts: n (size - 1) / 2 entries, whose bytes
-are measured on a bag that fits and multiplied. Before anything is timed, messages of some bags are compared with the law of
-the other members by repeated convolution.
+are measured on a bag that fits and multiplied. Before anything is timed, messages of some bags are compared with the
+law of the other members by repeated convolution.
 """
 
 from __future__ import annotations

@@ -84,6 +84,8 @@ class Graph:
         size = np.sqrt(np.einsum("ij,ij->i", points, points))[:, None]
         turned = points / np.where(size > 0, size, 1.0)  # between points of length one, distances sort as angles do
         k = min(n_neighbors, len(points) - 1)
+        if k == 0:
+            return cls.of_edges([[], []], points)
         found = NearestNeighbors(n_neighbors=k).fit(turned).kneighbors(return_distance=False)
         return cls.of_edges(np.stack([np.repeat(np.arange(len(points)), k), found.ravel()]), points)
 

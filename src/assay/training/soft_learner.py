@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
+from sklearn.dummy import DummyClassifier
 from sklearn.utils.validation import has_fit_parameter
 
 from assay.errors import InputError
@@ -38,7 +39,8 @@ class SoftLearner:
             )
         row, code = np.nonzero(beliefs > LEAST)
         self.n_classes = beliefs.shape[1]
-        self.classifier = clone(classifier).fit(x[row], code, sample_weight=beliefs[row, code])
+        learner = clone(classifier) if np.ptp(code) > 0 else DummyClassifier()  # most refuse labels of one class
+        self.classifier = learner.fit(x[row], code, sample_weight=beliefs[row, code])
 
     def predict_proba(self, x: npt.NDArray[Any]) -> Floats:
         """Chances (m, k), those of classes that were never likely among them."""
