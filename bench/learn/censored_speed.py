@@ -20,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.evidence.results import ResultRow, versions_of, write_results
-from assay.kernels.censoring import Timeline, beran
+from assay.kernels.censoring import beran
 from assay.kernels.censoring_weights import CensoringLaw, own_weights
 from assay.kernels.survival_curve import SurvivalCurve, survival_curve
 from assay.kernels.survival_scores import concordance
+from assay.kernels.timeline import Timeline
 from bench.data import RESULTS
 
 Floats = npt.NDArray[np.float64]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from assay.errors import InputError
-from assay.kernels.censoring import Timeline
 from assay.kernels.survival_curve import survival_curve
 from assay.kernels.survival_scores import concordance, concordance_interval
+from assay.kernels.timeline import Timeline
 
 
 def rows(n, ticks=None, seed=0):

@@ -10,9 +10,10 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 
 from assay.errors import InputError
-from assay.kernels.censoring import Timeline, bandwidth_scores, beran
+from assay.kernels.censoring import bandwidth_scores, beran
 from assay.kernels.censoring_weights import CensoringLaw, censoring_score, own_weights
 from assay.kernels.survival_scores import brier, concordance, weighted_mean
+from assay.kernels.timeline import Timeline
 from assay.labels import Censored
 from assay.labels.formats.survival import as_structured, read_survival
 from assay.learn.censored import CensoredRegressor, brier_score, ipcw, restricted

@@ -31,10 +31,10 @@ from assay.evidence.learn_reader import fit_reader
 from assay.evidence.learn_rows import read_rows
 from assay.evidence.report import Report
 from assay.evidence.shown import number
-from assay.kernels.censoring import Timeline
 from assay.kernels.censoring_weights import Weights
 from assay.kernels.survival_curve import SurvivalCurve, survival_curve
 from assay.kernels.survival_scores import WeightedMean
+from assay.kernels.timeline import Timeline
 from assay.labels import Censored
 from assay.labels.tables import LabelledTable
 

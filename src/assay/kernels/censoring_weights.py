@@ -15,7 +15,8 @@ import numpy.typing as npt
 from scipy import optimize
 
 from assay.errors import InputError
-from assay.kernels.censoring import Timeline, bandwidth_scores, beran
+from assay.kernels.censoring import bandwidth_scores, beran
+from assay.kernels.timeline import Timeline
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

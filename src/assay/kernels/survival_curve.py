@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from assay.kernels.censoring import Timeline
 from assay.kernels.intervals import check_confidence
+from assay.kernels.timeline import Timeline
 
 Floats = npt.NDArray[np.float64]
 
