@@ -175,16 +175,15 @@ def questions(n: int = 2000, n_test: int = 1000) -> Split:
     return Split(x[:n], y[0], x[n:], y[1])
 
 
-TUNED = Recipe(epochs=40, optimizer="adam", lr=3e-3, weight_decay=0.0)  # of what would learn too slowly otherwise
+WHOLE = Recipe(epochs=40, optimizer="adam", lr=3e-3, weight_decay=0.0)  # where nothing is missing
+SLOW = Recipe(epochs=60, optimizer="adam", lr=1e-3, weight_decay=0.0)  # it stays at a flat start for long
 ENTRIES: dict[str, dict[str, Any]] = {
-    "binary cross-entropy on all tags": {"method": "bce", "recipe": TUNED},
-    "binary cross-entropy, last epoch": {"method": "bce", "recipe": TUNED, "validation": 0.0},
-    "binary cross-entropy": {"method": "bce", "recipe": TUNED},
+    "binary cross-entropy on all tags": {"method": "bce", "recipe": WHOLE},
+    "binary cross-entropy": {"method": "bce", "recipe": SLOW},
     "asymmetric loss": {"method": "asl"},
     "EM": {"method": "em"},
     "VPU with mixing": {"gamma": 0.0, "alpha": math.inf},
     "PU-MLC without mixing": {"mixup": 0.0},
-    "PU-MLC, rows drawn alike": {"sampling": "even"},
     "PU-MLC": {},
 }
 METRICS = {
@@ -285,13 +284,12 @@ def with_branch(seeds: range, n: int) -> Iterator[ResultRow]:
         yield told(case + "with LGConv", f"{METRICS[metric]}, above none, paired", gain, seeds)
 
 
-def by_batch(seeds: range, sizes: tuple[int, ...]) -> Iterator[ResultRow]:
-    """How PU-MLC depends on the size of a batch, and on how rows are drawn."""
-    for size, sampling in ((size, sampling) for size in sizes for sampling in ("confirmed", "even")):
+def by_batch(seeds: range, size: int) -> Iterator[ResultRow]:
+    """PU-MLC with batches of another size, by both ways to draw rows."""
+    for sampling, drawn in (("confirmed", "for confirmed tags"), ("even", "alike")):
         recipe = Recipe(epochs=30, batch_size=size, optimizer="adam", lr=1e-3, weight_decay=0.0)
         options = {"sampling": sampling, "recipe": recipe}
         runs = [measured(options, mosaics(seed), 0.1, seed, Cells) for seed in seeds]
-        drawn = "for confirmed tags" if sampling == "confirmed" else "alike"
         for metric in ("f1", "map"):
             case = f"mosaics, 10% of the tags recorded: PU-MLC, batches of {size}, rows drawn {drawn}"
             yield told(case, METRICS[metric], [run[metric] for run in runs], seeds)
@@ -355,9 +353,9 @@ def rows(small: bool) -> Iterator[ResultRow]:
     if small:
         return
     yield from table("questions to a bank", plain, lambda _: questions(), 0.1, seeds)
-    yield from table("mosaics", plain, mosaics, 0.3, seeds, Cells)
-    yield from with_branch(seeds, 1000)
-    yield from by_batch(seeds, (256, 16))
+    yield from table("mosaics", plain[:1], mosaics, 0.3, seeds, Cells)
+    yield from with_branch(seeds, 800)
+    yield from by_batch(seeds, 256)
 
 
 def main() -> None:
