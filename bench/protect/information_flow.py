@@ -203,7 +203,7 @@ def on_smollm2(lm: LanguageModel, small: bool, minutes: float) -> Iterator[Resul
 
 def on_neighbours(lm: LanguageModel, small: bool) -> Iterator[ResultRow]:
     """The same notes read by a kNN-LM, whose one pass scores every label; all labels are searched."""
-    seeds, per_seed = (range(1), 2) if small else (range(5), 4)
+    seeds, per_seed = (range(1), 2) if small else (range(5), 2)
     some = [notes.question(np.random.default_rng([seed, at, 3]), 6) for seed in seeds for at in range(per_seed)]
     model = NeighbourAnswers(lm, max_new_tokens=8, stop=".,\n")
     case = f"kNN-LM on SmolLM2, {len(some)} questions on 6 notes"
