@@ -173,7 +173,7 @@ def test_two_copies_of_a_fact_are_two_labels():
 @pytest.mark.parametrize("search", SEARCHES)
 def test_what_is_no_number_is_rejected(search):
     for bad in (math.nan, math.inf):
-        tried = minimal_labels([1, 2], lambda m, bad=bad: [bad] * len(m), 1e9, search=search)
+        tried = minimal_labels([1, 2], lambda m, bad=bad: [bad] * len(m), math.inf, search=search)
         assert tried.minimal == [0b11]
         assert set(tried.losses.values()) == {math.inf}
 

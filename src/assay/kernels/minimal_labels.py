@@ -104,7 +104,8 @@ class Tried:
 
     def similar(self, labels: Iterable[int]) -> list[int]:
         """Those of the labels that were scored and lose at most `lam`, the least loss first, then by `order`."""
-        found = [label for label in labels if self.losses.get(label, math.inf) <= self.lam]
+        losses = {label: self.losses.get(label, math.inf) for label in labels}
+        found = [label for label, loss in losses.items() if loss <= self.lam and loss < math.inf]
         return sorted(found, key=lambda label: (self.losses[label], *order(label)))
 
 
