@@ -95,6 +95,19 @@ def test_probabilities_to_last(capsys):
     assert 0 <= min(p) < 0.3 < 0.7 < max(p) <= 1
 
 
+def test_rows_to_predict_of_whom_too_little_is_known(capsys):
+    """Outcomes without a pair that could be compared: predictions, and no score."""
+    write("stays.csv", stays(200, 0))
+    few = {name: values[:3] for name, values in stays(3, 1).items()}
+    write("new.csv", {**few, "months": [1.0, 1.0, 1.0], "left": [1, 1, 1]})
+    assert run(*WORDS, "--test", "new.csv", "--json") == 0
+    numbers = json.loads(capsys.readouterr().out)
+    assert numbers["test_risk"] is not None
+    assert numbers["test_concordance"] is None
+    assert run("predict", "stays.model", "new.csv") == 0
+    assert capsys.readouterr().out == "predictions.parquet\n"
+
+
 def test_nothing_cut_off_is_plain_regression(capsys):
     write("stays.csv", {**stays(200, 0), "left": np.ones(200, dtype=int)})
     assert run(*WORDS, "--json") == 0

@@ -59,11 +59,11 @@ def facts(found: LearnedDurations) -> tuple[Fact, ...]:
     n, known = found.labels.n_rows, found.known
     score, until = score_name(found), "" if found.options.horizon is None else ", before the horizon"
     parts = []
-    if found.test is not None and found.test.risk is not None and found.test.order is not None:
-        parts += [
-            Fact(f"{score}, test", found.test.risk.value, both(found.test.risk), "", "weighted for the rows cut off"),
-            Fact("Pairs in order, test", found.test.order.value, both(found.test.order), "%"),
-        ]
+    if found.test is not None and found.test.risk is not None:
+        risk = found.test.risk
+        parts.append(Fact(f"{score}, test", risk.value, both(risk), "", "weighted for the rows cut off"))
+    if found.test is not None and found.test.order is not None:
+        parts.append(Fact("Pairs in order, test", found.test.order.value, both(found.test.order), "%"))
     parts += [
         Fact("Pairs in the right order", found.order.value, both(found.order), "%", "held-out rows; 50 % is guessing"),
         Fact(score, found.won.risk.value, both(found.won.risk), "", "held-out rows, weighted for those cut off"),

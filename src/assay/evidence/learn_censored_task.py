@@ -162,8 +162,7 @@ class Task:
             return TestDurations(names, predicted)
         w = weights_by(law, X, known, least_chance(len(self.y)))
         risk = risk_of((y - predicted) ** 2, w)
-        order = concordance_interval(known.time, known.event, predicted, w**2, seed=self.options.reading.seed)
-        return TestDurations(names, predicted, risk, order)
+        return TestDurations(names, predicted, risk, order_of(known, predicted, w**2))
 
 
 def goal(labels: Censored, options: CensoredOptions) -> tuple[Censored, Floats]:
@@ -207,6 +206,14 @@ def risk_of(loss: Floats, weights: Floats) -> WeightedMean:
     return replace(found, low=max(0.0, found.low))
 
 
+def order_of(known: Censored, predicted: Floats, weights: Floats | None = None) -> WeightedMean | None:
+    """Concordance with its interval; None where there are too few pairs to tell."""
+    try:
+        return concordance_interval(known.time, known.event, predicted, weights)
+    except InputError:
+        return None
+
+
 def folds(event: npt.NDArray[np.bool_], seed: int) -> Ints:
     """Fold of each row (n,), with equal shares of events in each."""
     order = np.random.default_rng(seed).permutation(len(event))
@@ -227,6 +234,8 @@ def outcomes(table: pa.Table, time: str, event: str) -> Censored:
         if table[name].null_count:
             row = pc.index(pc.is_null(table[name]), True).as_py()
             raise InputError(f"Column {name!r} has no value: drop the row, or say until when it was watched.", row=row)
+        if pa.types.is_nested(table[name].type):
+            raise InputError(f"Column {name!r} holds {table[name].type}: expected one value a row.")
     cells = table[event].to_pylist()
     flags = [FLAGS.get(cell.lower() if isinstance(cell, str) else cell) for cell in cells]
     if None in flags:

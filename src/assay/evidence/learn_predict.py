@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import InputError
+from assay.evidence.learn_censored_task import order_of
 from assay.evidence.learn_censored_task import read_new as read_new_durations
 from assay.evidence.learn_duration_model import KIND as DURATIONS
 from assay.evidence.learn_duration_model import DurationModel
@@ -17,7 +18,6 @@ from assay.evidence.learn_model import FILE, load_model, predicted, read_test
 from assay.evidence.learn_network_model import NetworkModel
 from assay.evidence.learn_rows import names_of, read_new_rows
 from assay.evidence.shown import number
-from assay.kernels.survival_scores import concordance_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ def _durations(folder: Path, new: Path | None, embeddings: Path | None) -> Answe
     model = DurationModel.load(folder)
     names, X, labels = read_new_durations(new, model, embeddings)
     said, told = model.predict(X), None
-    if labels is not None and labels.event.any():
-        order = concordance_interval(labels.time, labels.event, said)
+    order = None if labels is None else order_of(labels, said)
+    if order is not None:
         told = f"The model orders {number(order.value, '%', (order.low, order.high))} of the comparable pairs rightly."
     return Answers(lambda path: write_columns({"row": names, model.asked: said}, path), told)
 

@@ -147,6 +147,8 @@ def read_tags(table: pa.Table, space: Space | None = None) -> Tags:
         return Tags.from_lists(lists, space, positive_only=True)
     columns = []
     for name in names:
+        if pa.types.is_nested(table[name].type):
+            raise InputError(f"Column {name!r} holds lists: name it alone, or one column for each tag.")
         cells = [cell.strip().lower() if isinstance(cell, str) else cell for cell in table[name].to_pylist()]
         marks = [PRESENT.get(cell) for cell in cells]
         if None in marks:
