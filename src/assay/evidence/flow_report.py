@@ -124,9 +124,9 @@ def warnings(found: FlowRun) -> tuple[str, ...]:
         "answers.jsonl. This report and audit.jsonl are for those whom all items may reach."
     ]
     if spent:
-        said.append(f"The budget of calls was spent on {spent:,} questions: their labels may be higher than need be.")
+        said.append(f"Questions that spent the budget of calls: {spent:,}. Their labels may be higher than need be.")
     if free:
-        said.append(f"{free:,} answers rest on no item: the model knew them, or guesses as well without.")
+        said.append(f"Answers that rest on no item: {free:,}. The model knew them, or guesses as well without.")
     return tuple(said)
 
 
