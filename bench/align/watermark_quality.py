@@ -47,8 +47,8 @@ MARKS: dict[str, dict[str, Any]] = {
     "Gumbel, fixed": {"scheme": "gumbel-fixed"},
 }
 RESAMPLED = ("Gumbel, randomised", "KGW, delta 2")
-SECOND_PASS = 1  # answers of a prompt that are read again for their perplexity
-READ = 60  # tokens of a text that are
+SECOND_PASS = 4  # answers of a prompt that are read again for their perplexity
+READ = 100  # tokens of a longer text that are read again
 Texts = list[list[int]]
 
 
@@ -67,7 +67,7 @@ class Scale(NamedTuple):
 
 SCALES = {
     "small": Scale(8, (25, 50), 6, 4, 12, 4, 40, 200),
-    "full": Scale(16, (12, 25, 50, 100, 200), 12, 8, 32, 4, 200, 30_000),
+    "full": Scale(16, (12, 25, 50, 100, 200), 12, 8, 32, 4, 800, 30_000),
 }
 
 
