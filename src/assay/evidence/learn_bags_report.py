@@ -99,6 +99,7 @@ def rounds(found: LearnedBags) -> Section:
         "Rounds",
         (
             Column("round"),
+            Column("edges"),
             Column("settled"),
             Column("sweeps"),
             Column("rows off in a bag"),
@@ -108,6 +109,7 @@ def rounds(found: LearnedBags) -> Section:
         tuple(
             (
                 entry["round"],
+                "neutral" if entry["neutral_edges"] else "of the paper",
                 "yes" if entry["converged"] else "no",
                 entry["n_sweeps"],
                 entry["bag_residual"],
@@ -116,8 +118,8 @@ def rounds(found: LearnedBags) -> Section:
             )
             for entry in found.fitted.rounds_
         ),
-        note="In the first round rows are alike by their features, in later ones by what the network made of them. A "
-        "later round is taken where it tells the shares of held-out bags better by a standard error.",
+        note="In the first round rows are alike by their features, in a later one by what the network made of them. "
+        "Neutral edges favour no class, those of the paper the common one. Bags held out choose between them.",
     )
     told = "settled" if found.fitted.converged_ else "did not settle"
     return Section("Whether it settled", f"The propagation {told} {sweeps(found)}.", (grid,))
