@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from assay.align.watermark import Watermark
 from assay.cli import assay
 from assay.errors import AssayError
-from assay.language.mark_keys import load_key
+from assay.language.mark_keys import load_key, spelled
 from assay.language.models import tiny_language_model
 
 
@@ -48,13 +48,14 @@ def answer(model: Path, *more: object) -> tuple[int, str, str]:
 
 
 def test_round_trip(place: Path, model: Path):
+    (place / "my.key").write_text(spelled("0123456789abcdef" * 2))
     code, out, err = answer(model, "--json")
     assert code == 0, err
-    assert "A new key lies in my.key" in err
+    assert "new key" not in err
     assert json.loads(out)["answers"] == 4
     lines = [json.loads(line) for line in (place / "prompts.marked.jsonl").read_text().splitlines()]
     assert [(line["row"], line["sample"]) for line in lines] == [(0, 0), (0, 1), (1, 0), (1, 1)]
-    assert sum(line["p_value"] < 0.01 for line in lines) >= 3
+    assert sum(line["p_value"] < 0.01 for line in lines) >= 2
     # By ids, the p-values are those that were written; by text, letters that end a text are lost.
     code, out, err = run(
         "align", "detect", "prompts.marked.jsonl", "--key", "my.key", "--ids", "--column", "ids", "--vocabulary", 128,
@@ -72,7 +73,7 @@ def test_round_trip(place: Path, model: Path):
 
 
 def test_the_key_is_nowhere(place: Path, model: Path):
-    answer(model)
+    assert "A new key lies in my.key" in answer(model)[2]
     run("align", "detect", "prompts.marked.jsonl", "--key", "my.key", "--model", model)
     secret, number = (place / "my.key").read_text().strip(), load_key(place / "my.key")[0]
     written = [path for path in place.rglob("*") if path.is_file() and path.name != "my.key"]

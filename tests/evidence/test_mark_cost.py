@@ -11,12 +11,12 @@ from assay.errors import InputError
 from assay.evidence.mark_cost import Cost, measure
 from assay.evidence.mark_cost_report import numbers, restored, save, summary, verdict
 from assay.evidence.prompt_files import Prompts
-from assay.language.mark_keys import new_key
+from assay.language.mark_keys import spelled
 from assay.language.models import tiny_language_model
 
 LM = tiny_language_model()
 TEXTS = [f"Question number {at}" for at in range(8)]
-SECRET = new_key()
+SECRET = spelled("0123456789abcdef" * 2)
 
 
 def letters(prompts: list[str], answers: list[str]) -> list[float]:
