@@ -18,7 +18,7 @@ COMMANDS = {
     "aggregate": "From many opinions to one calibrated belief, and a report.",
     "critic": "The better of several machine labels for each row, or a person decides.",
     "audit": "Find the wrong labels of a data set and write a report.",
-    "learn": "Train a model on labels of which some are wrong.",
+    "learn": "Train a model on labels of which some are wrong, or weak.",
     "predict": "Label new rows with a model that `assay learn` trained.",
     "align": "Watermarks, principles and preferences of language models.",
     "protect": "What leaks from a language model, and what flows.",

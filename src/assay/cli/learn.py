@@ -38,7 +38,7 @@ SECTIONS = {
 
 
 @click.command(
-    name="learn", short_help="Train a model on labels of which some are wrong.", cls=SectionedCommand, sections=SECTIONS
+    name="learn", short_help="Train a model on labels of which some are wrong, or weak.", cls=SectionedCommand, sections=SECTIONS
 )
 @click.argument("source", metavar="TABLE", type=click.Path(path_type=Path))
 @click.option("--label", help="Column that holds the labels. [default: the folder names, for a folder of images]")
