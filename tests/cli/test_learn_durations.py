@@ -116,15 +116,21 @@ def test_nothing_cut_off_is_plain_regression(capsys):
     assert "plain regression" in numbers["warnings"][0]
 
 
-def test_follow_up_that_ends_too_early_is_told_with_a_horizon(capsys):
+def test_follow_up_that_ends_too_early_gets_a_horizon(capsys):
     rng = np.random.default_rng(0)
     stay = rng.exponential(size=400)
     table = {"a": rng.random(400), "months": np.minimum(stay, 1), "left": stay <= 1}
     write("stays.csv", table)
     assert run(*WORDS, "--json") == 0
-    warnings = json.loads(capsys.readouterr().out)["warnings"]
-    assert any("average" in warning for warning in warnings)
-    assert "set a horizon such as 1, which about" in warnings[-1]
+    numbers = json.loads(capsys.readouterr().out)
+    assert numbers["horizon"] == 1
+    assert numbers["mean_weight"] == 1
+    assert "count as at most 1." in numbers["warnings"][0]
+    assert run(*WORDS, "--horizon", "inf", "--json") == 0
+    numbers = json.loads(capsys.readouterr().out)
+    assert numbers["horizon"] is None
+    assert any("average" in warning for warning in numbers["warnings"])
+    assert "set a horizon such as 1, which about" in numbers["warnings"][-1]
     assert run(*WORDS, "--horizon", 1, "--json") == 0
     assert "before the horizon" in json.loads(capsys.readouterr().out)["warnings"][0]
 

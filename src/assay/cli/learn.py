@@ -38,7 +38,10 @@ SECTIONS = {
 
 
 @click.command(
-    name="learn", short_help="Train a model on labels of which some are wrong, or weak.", cls=SectionedCommand, sections=SECTIONS
+    name="learn",
+    short_help="Train a model on labels of which some are wrong, or weak.",
+    cls=SectionedCommand,
+    sections=SECTIONS,
 )
 @click.argument("source", metavar="TABLE", type=click.Path(path_type=Path))
 @click.option("--label", help="Column that holds the labels. [default: the folder names, for a folder of images]")
@@ -72,7 +75,11 @@ SECTIONS = {
     show_default=True,
     help="Predict the expected duration, or the probability to last beyond the horizon.",
 )
-@click.option("--horizon", type=float, help="Longer durations count as this long.")
+@click.option(
+    "--horizon",
+    type=float,
+    help="Longer durations count as this long; inf for no limit. [default: where follow-up ends too early]",
+)
 @click.option("--bags", help="Column with the bag that a row is in; empty for a row in none.")
 @click.option(
     "--proportions",

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from assay.evidence.audit_options import Progress
 from assay.evidence.learn_censored_report import build
 from assay.evidence.learn_censored_task import (
+    REACHED,
     CensoredOptions,
     Task,
     TestDurations,
@@ -189,16 +190,25 @@ def learn_censored(
     ------
     InputError : before anything is trained, for anything wrong with the input.
     """
-    tell, reading, horizon = progress or (lambda _step, _done: None), options.reading, options.horizon
+    tell, reading = progress or (lambda _step, _done: None), options.reading
     chance = options.target == "survival"
     tell("reading", 0.0)
     table, aside = read_rows(source, reading, (options.time, options.event))
     labels = outcomes(aside, options.time, options.event)
     check(labels, options)
+    told = tuple[str, ...]()
+    if options.horizon is None and (needed := needed_horizon(labels)) is not None:
+        options = replace(options, horizon=needed)
+        told = (
+            f"How long the longest durations last is not in the data: durations count as at most {number(needed)}. Set "
+            "the horizon for another limit; inf for none.",
+        )
+    elif options.horizon == np.inf and not chance:
+        options = replace(options, horizon=None)
     tell("reading", 1.0)
     reader, features, X = fit_reader(table, reading, embeddings, lambda done: tell("computing features", done))
     model = DurationModel(
-        reader=reader, time=options.time, event=options.event, id=table.id, horizon=horizon, chance=chance,
+        reader=reader, time=options.time, event=options.event, id=table.id, horizon=options.horizon, chance=chance,
         learner="", arrays={},
     )  # fmt: skip
     new = None if test is None and test_embeddings is None else read_new(test, model, test_embeddings)
@@ -223,5 +233,16 @@ def learn_censored(
         lasting=survival_curve(line),
         watching=survival_curve(line, of_censoring=True),
         test=None if new is None else task.judge(model, law, *new),
-        warnings=(*features.warnings, *notes(task, weights)),
+        warnings=(*features.warnings, *told, *notes(task, weights)),
     )
+
+
+def needed_horizon(labels: Censored) -> float | None:
+    """The horizon that the mean needs where more than `REACHED` of the rows last beyond the longest time watched.
+
+    How long those last is not in the data, so the mean of all durations cannot be learned, and that of min(Y, horizon)
+    can.
+    """
+    if survival_curve(Timeline(labels.time, labels.event)).survival[-1] <= REACHED:
+        return None
+    return float(np.quantile(labels.time, 1 - REACHED, method="lower"))

@@ -42,7 +42,8 @@ class CensoredOptions:
     time, event : columns: the time until which a row was watched, and whether the event was seen then.
     weights : "conditional" where the end of watching may depend on the features, "marginal" where it does not.
     target : "mean", the expected duration; or "survival", the probability to last beyond `horizon`.
-    horizon : durations beyond it count as it; None for none, which "survival" does not allow.
+    horizon : durations beyond it count as it. None: for the mean one is set where follow-up ends too early, see
+        `assay.evidence.learn_censored`; "survival" needs one. Infinite: none, whatever follow-up allows.
     reading : how to read the data; its seed is that of everything random.
     """
 
