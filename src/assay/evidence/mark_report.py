@@ -117,7 +117,7 @@ def warnings(found: Tested) -> tuple[str, ...]:
     elif found.n_scored / tested < RELIABLE:
         said.append(
             f"Texts have {found.n_scored / tested:,.0f} scored tokens on average: a mark in so short a text is often "
-            "missed. That none was found proves little."
+            "missed, so one that is not found may carry it all the same."
         )
     if tested:
         said.append(
