@@ -5,7 +5,7 @@
   pairs the wrong class is the most common label of each true class, so no method can know it: shown as a limit.
 - CIFAR-10N (`--cifar FOLDER` with the pictures, one folder a class under train/ and test/, numbered in the original
   order): 50,000 pictures as 128 directions of EfficientNet-Lite0 features at 96 pixels, labels by people: aggre (9 %
-  wrong), random1 (17 %), worse (40 %).
+  wrong), random (the first of three people, 17 %), worse (40 %).
 - Davidson's tweets, all 24,783, each with the label of one annotator drawn at random; the truth is what most said.
 
 A tenth of the training rows, with its wrong labels, chooses the epoch. One perceptron, one recipe for all methods.
@@ -132,7 +132,8 @@ def settings(cifar: Path | None) -> dict[str, Callable[[int], Case]]:
     }
     found["tweets, one annotator"] = judged_tweets
     if cifar is not None:
-        found |= {f"CIFAR-10N {name}": people(f"{name}_label", cifar) for name in ("aggre", "random1", "worse")}
+        columns = {"aggre": "aggre_label", "random": "random_label1", "worse": "worse_label"}
+        found |= {f"CIFAR-10N {name}": people(column, cifar) for name, column in columns.items()}
     return found
 
 
