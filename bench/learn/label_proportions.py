@@ -222,7 +222,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", choices=("small", "full"), default="full")
     parser.add_argument(
-        "--part", choices=("rows", "networks", "adult", "chosen"), help="measure this alone, keep other rows"
+        "--part", choices=("rows", "networks", "adult", "large", "chosen"), help="measure this alone, keep other rows"
     )
     options = parser.parse_args()
     small = options.scale == "small"
@@ -241,10 +241,8 @@ def main() -> None:
         "networks": [
             partial(networks, name, size, few, command) for name in ("breast cancer", "digits") for size in SIZES
         ],
-        "adult": [
-            partial(incomes, 1000 if small else 4000, few, command),
-            *(partial(incomes, n, range(1), command) for n in (() if small else (32000,))),
-        ],
+        "adult": [partial(incomes, 1000 if small else 4000, few, command)],
+        "large": [] if small else [partial(incomes, 32000, range(1), command)],
         "chosen": [
             *(partial(chosen, name, few, command) for name in ("breast cancer", "digits")),
             partial(chosen, "adult", few, command, 1000 if small else 4000),
