@@ -104,9 +104,15 @@ class LearnedBags:
     def verdict(self) -> str:
         """The finding in a sentence."""
         n, b = self.table.n_rows, len(self.bags.names)
-        sure = float((self.fitted.marginals_.max(axis=1) >= 0.9).mean())
-        told = f"A model of {n:,} rows of which only the shares of {b:,} bags are known: "
-        return told + f"{number(sure, '%')} of the rows have a class that is 90 % sure or more."
+        told = f"A model of {n:,} rows of which only the shares of {b:,} bags are known"
+        held = self.held_out_error
+        return told + ("." if held is None else f": it misses the shares of bags held out by {number(held, '%')}.")
+
+    @property
+    def held_out_error(self) -> float | None:
+        """Mean error of a predicted share in bags held out, by the round that was taken; None where none was."""
+        error: float | None = next(entry["held_out_error"] for entry in self.fitted.rounds_ if entry["chosen"])
+        return error
 
     def summary(self) -> str:
         """A few lines for a terminal."""

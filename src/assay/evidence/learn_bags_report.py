@@ -50,16 +50,15 @@ def build(found: LearnedBags, folder: Path, provenance: dict[str, object]) -> Re
 
 def facts(found: LearnedBags) -> tuple[Fact, ...]:
     """The numbers that matter."""
-    sizes, held = found.bags.sizes, [entry["held_out_error"] for entry in found.fitted.rounds_ if entry["chosen"]]
+    sizes = found.bags.sizes
     spread = f"of {sizes.min():,} to {sizes.max():,} rows" if np.ptp(sizes) else f"of {sizes[0]:,} rows each"
     parts = [
         Fact("Bags", len(sizes), None, "", spread),
         Fact("Missed by the rows", float(found.off.mean()), None, "%", "of a bag's rows, to reach its counts"),
-        Fact("Sure rows", float((found.fitted.marginals_.max(axis=1) >= 0.9).mean()), None, "%", "at 90 % or more"),
         Fact("Propagation", "settled" if found.fitted.converged_ else "did not settle", None, "", sweeps(found)),
     ]
-    if held and held[0] is not None:
-        parts.insert(0, Fact("Error on held-out bags", held[0], None, "%", "of the predicted share of a class"))
+    if found.held_out_error is not None:
+        parts.insert(0, Fact("Error on held-out bags", found.held_out_error, None, "%", "of a predicted share"))
     return tuple(parts)
 
 
@@ -72,16 +71,16 @@ def rows(found: LearnedBags) -> Section:
     """How sure the classes of the rows are."""
     sure = found.fitted.marginals_.max(axis=1)
     k = len(found.model.names)
-    title = f"{number(float((sure >= 0.9).mean()), '%')} of the rows are 90 % sure or more"
+    title = f"{number(float((sure >= 0.9).mean()), '%')} of the rows have a chance of 90 % or more"
     note = f"A class drawn by lot would have {number(1 / k, '%')}; the commonest has "
     figure = plots.histogram(
         title,
         sure,
         cut=0.9,
-        cut_label="sure",
+        cut_label="90 %",
         x_label="Chance of the likeliest class of a row",
         note=f"{note}{number(float(found.bags.base_rate.max()), '%')} of all rows. Chances are those of the "
-        "propagation, before a network learns from them.",
+        "propagation, which trusts neighbours too much: they order the rows better than they say how sure one can be.",
     )
     shares = found.fitted.marginals_.mean(axis=0)
     grid = Grid(
