@@ -34,7 +34,7 @@ from bench.data import RESULTS, shared
 
 COMMAND = "python -m bench.align.sparse_po_text"
 PROMPT = "A tweet of today:"
-BETAS = {"none": (1.0,), "common": (0.3,)}
+BETAS = {"none": (0.3, 1.0), "ones": (0.3,), "common": (0.1, 0.3)}
 LEVELS = (0.5, 1.0, 2.0)
 VERSIONS = versions_of("torch", "transformers", "peft")
 
@@ -174,7 +174,7 @@ def main() -> None:
     small = parser.parse_args().scale == "small"
     torch.set_num_threads(1)
     lm = load_language_model("smollm2", device="cpu")
-    made = list(rows(range(2), 8, 4, lm) if small else rows(range(3), 40, 24, lm))
+    made = list(rows(range(2), 8, 4, lm) if small else rows(range(3), 96, 48, lm))
     write_results(RESULTS / "align" / "sparse_po_text.json", made)
 
 
