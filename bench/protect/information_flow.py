@@ -223,7 +223,7 @@ def on_neighbours(lm: LanguageModel, small: bool) -> Iterator[ResultRow]:
 
 def cost(lm: LanguageModel, small: bool) -> Iterator[ResultRow]:
     """CPU seconds and tokens of one search, with and without reused beginnings and batches; the labels agree."""
-    some = [notes.question(np.random.default_rng([9, at]), 8) for at in range(1 if small else 2)]
+    some = [notes.question(np.random.default_rng([9, at]), 8) for at in range(1 if small else 8)]
     ways = {
         "reused, 16 a batch": (True, 16),
         "run anew, 16 a batch": (False, 16),

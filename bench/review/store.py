@@ -190,7 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", choices=["small", "full"], default="full")
     small = parser.parse_args().scale == "small"
-    n_rows, n_verdicts, each, rounds = (20_000, 2000, 80, 3) if small else (1_000_000, 100_000, 800, 10)
+    n_rows, n_verdicts, each, rounds = (20_000, 2000, 80, 3) if small else (1_000_000, 100_000, 800, 50)
     RESULTS.mkdir(exist_ok=True)
     rows = []
     with tempfile.TemporaryDirectory(dir=RESULTS) as name:  # on the disk, where a temporary folder may be memory
