@@ -14,16 +14,6 @@ from assay.align.watermark import Watermark
 from assay.cli import assay
 from assay.errors import AssayError
 from assay.language.mark_keys import load_key, spelled
-from assay.language.models import tiny_language_model
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    lm = tiny_language_model()
-    lm.model.save_pretrained(folder)
-    lm.tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture

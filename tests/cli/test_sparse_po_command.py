@@ -10,7 +10,6 @@ from tests.evidence.hostile import HOSTILE
 from assay.cli.align_sparse_po import command
 from assay.errors import InputError
 from assay.evidence.report import read_report
-from assay.language.models import tiny_language_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -21,15 +20,6 @@ def run(*words, code=0):
         raise done.exception
     assert done.exit_code == code, done.output
     return done.output
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    lm = tiny_language_model()
-    lm.model.save_pretrained(folder)
-    lm.tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture

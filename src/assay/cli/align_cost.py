@@ -81,12 +81,13 @@ def command(
     import numpy as np
 
     from assay.align.watermark import Watermark
-    from assay.cli.align_watermark import check_folder, key_of, without_key
+    from assay.cli.mark_key import key_of, without_key
     from assay.cli.terminal import progress_bar, show_result, taught
     from assay.evidence.mark_cost import measure
     from assay.evidence.mark_cost_report import save, summary
     from assay.evidence.prompt_files import read_prompts
     from assay.evidence.report import read_report
+    from assay.evidence.result_folder import check_place, check_results
     from assay.evidence.shown import number
     from assay.language.models import load_language_model
     from assay.language.pair_data import read_pairs, text_of
@@ -94,7 +95,8 @@ def command(
 
     folder = out or Path(f"{source.resolve().name.split('.')[0]}.cost")
     with taught(), progress_bar(quiet) as progress:
-        check_folder(folder, "cost")
+        check_place(folder)
+        check_results(folder, "cost")
         prompts = read_prompts(source, column, harmful)
         mark = Watermark(scheme, key_of(key, create=True), 2, context_width, gamma, delta, seed=seed)
         mark.chain()  # settings that cannot be are told before anything is learned or loaded

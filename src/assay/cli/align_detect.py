@@ -65,16 +65,18 @@ def command(
     from datetime import UTC, datetime
 
     from assay.align.watermark import Watermark
-    from assay.cli.align_watermark import check_folder, key_of, without_key
+    from assay.cli.mark_key import key_of, without_key
     from assay.cli.terminal import progress_bar, show_result, taught
     from assay.evidence.mark_report import build, summary
     from assay.evidence.mark_texts import find_marks
     from assay.evidence.page import write_report
     from assay.evidence.report import read_report
+    from assay.evidence.result_folder import check_place, check_results
 
     folder = out or Path(f"{source.resolve().name.split('.')[0]}.marks")
     with taught(), progress_bar(quiet) as progress:
-        check_folder(folder, "detect")
+        check_place(folder)
+        check_results(folder, "detect")
         mark = Watermark(scheme, key_of(key), vocabulary, context_width, gamma)
         folder.mkdir(parents=True, exist_ok=True)
         asked = None if ids else model

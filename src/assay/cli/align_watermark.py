@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -70,6 +68,7 @@ def command(
     import numpy as np
 
     from assay.align.watermark import Watermark
+    from assay.cli.mark_key import key_of
     from assay.cli.terminal import progress_bar, taught
     from assay.errors import InputError
     from assay.evidence.mark_report import settings
@@ -116,35 +115,3 @@ def command(
         )
     if not as_json:
         click.echo(target)
-
-
-def key_of(said: str, *, create: bool = False) -> int:
-    """The key of an option: a whole number, or what a file holds, which `create` makes where it is not there."""
-    from assay.errors import InputError
-    from assay.language.mark_keys import PREFIX, load_key, read_key
-
-    if said.isdecimal():
-        return read_key(said)
-    if said.startswith(PREFIX):
-        raise InputError("--key takes the path of a key file: a key on the command line is seen by others.")
-    found, made = load_key(Path(said), create=create)
-    if made:
-        click.echo(f"A new key lies in {said}. Keep it: without it nobody can find the mark.", err=True)
-    return found
-
-
-def without_key(arguments: Sequence[str], key: str) -> str:
-    """The command line for a report, in which a key given as a number is not shown."""
-    hidden = ["KEY" if part == key else "--key=KEY" if part == f"--key={key}" else part for part in arguments]
-    return f"assay {shlex.join(hidden)}"
-
-
-def check_folder(folder: Path, verb: str) -> None:
-    """Raise when `folder` is a file, or holds the results of another verb."""
-    from assay.errors import InputError
-
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file: name a folder with --out.")
-    report = folder / "report.json"
-    if report.exists() and json.loads(report.read_bytes()).get("provenance", {}).get("verb") != verb:
-        raise InputError(f"{folder} holds other results: choose another folder with --out, or remove it.")

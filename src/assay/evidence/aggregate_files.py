@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from assay.errors import InputError
 from assay.evidence.aggregate_belief import doubt, plurality
 from assay.evidence.aggregate_purchases import purchases
 from assay.evidence.aggregate_report import build
@@ -18,7 +17,7 @@ from assay.evidence.aggregate_votes import VoteSource
 from assay.evidence.audit_files import as_csv
 from assay.evidence.kept_rows import KeptRows, Origin, seen_from, write_rows, write_votes
 from assay.evidence.page import write_report
-from assay.evidence.report import read_report
+from assay.evidence.result_folder import check_place, check_results
 from assay.kernels.belief_rows import top_class
 from assay.labels.beliefs import TOP, write_beliefs
 from assay.labels.formats import columnar, files
@@ -40,15 +39,8 @@ WRITTEN = (
 
 def check_folder(source: Path, folder: Path, tasks: Path | None = None) -> None:
     """Raise when `folder` is a file, holds the results of another verb or of another file, or would lose its input."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file: name a folder with --out.")
-    for path in (source, tasks):
-        if path is not None and path.name in WRITTEN and path.resolve() == folder.resolve() / path.name:
-            raise InputError(f"The results would be written over {path}: name another folder with --out.")
-    if (folder / "ledger.db").exists() or (folder / "report.json").exists():
-        known = read_report(folder).provenance if (folder / "report.json").exists() else {}
-        if known.get("verb") != "aggregate" or known.get("source") != source.name:
-            raise InputError(f"{folder} holds other results: choose another folder with --out, or remove it.")
+    check_place(folder, WRITTEN, source, tasks)
+    check_results(folder, "aggregate", source.name)
 
 
 def save(

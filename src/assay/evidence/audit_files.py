@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from assay import __version__
-from assay.errors import InputError
 from assay.evidence.audit import Audit
 from assay.evidence.audit_predictions import keep
 from assay.evidence.audit_report import build
@@ -21,6 +19,7 @@ from assay.evidence.audit_verdicts import begun, require_same
 from assay.evidence.kept_rows import FILE as ROWS
 from assay.evidence.kept_rows import KeptRows, Origin, seen_from, write_rows
 from assay.evidence.page import write_report
+from assay.evidence.result_folder import check_place
 from assay.labels.events import Event, dataset_event
 from assay.labels.formats import files
 from assay.labels.ledger import Ledger, guard_cell
@@ -67,13 +66,7 @@ def save(found: Audit, folder: Path, command: str = "") -> Path:
 
 def check_folder(folder: Path, source: Path | None) -> None:
     """Raise unless results can be written to `folder` without writing over the source."""
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not nearest.is_dir():
-        raise InputError(f"{nearest} is a file: name a folder with --out.")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError(f"The results cannot be written to {folder}: name a folder of yours with --out.")
-    if source is not None and source.name in WRITTEN and source.resolve() == folder.resolve() / source.name:
-        raise InputError(f"The results would be written over {source}: name another folder with --out.")
+    check_place(folder, WRITTEN, source)
 
 
 def labels_file(found: Audit, folder: Path) -> Path:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from assay.align.constitution import Constitution
-from assay.errors import InputError
 from assay.evidence.figures import Figure
 from assay.evidence.page import write_report
 from assay.evidence.prompt_files import Prompts
-from assay.evidence.report import Column, Command, Fact, Grid, Prose, Report, Section, read_report
+from assay.evidence.report import Column, Command, Fact, Grid, Prose, Report, Section
+from assay.evidence.result_folder import check_place, check_results
 from assay.evidence.results import versions_of
 from assay.evidence.shown import number
 from assay.labels.formats import files
@@ -26,11 +26,9 @@ NAMES = {"refused": "harmful refused", "over_refused": "harmless refused", "answ
 
 
 def check_folder(folder: Path) -> None:
-    """Raise when `folder` is a file, or holds the results of another verb."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file: name a folder with --out.")
-    if (folder / "report.json").exists() and read_report(folder).provenance.get("verb") != "constitution":
-        raise InputError(f"{folder} holds other results: choose another folder with --out, or remove it.")
+    """Raise unless results can be written to `folder`, over none of another verb."""
+    check_place(folder)
+    check_results(folder, "constitution")
 
 
 def save(found: Constitution, prompts: Prompts, folder: Path, provenance: dict[str, object]) -> Path:

@@ -15,7 +15,7 @@ from assay.evidence.critic_report import build, ranking
 from assay.evidence.critic_run import Criticism
 from assay.evidence.kept_rows import KeptRows, Origin, seen_from, write_candidates, write_rows
 from assay.evidence.page import write_report
-from assay.evidence.report import read_report
+from assay.evidence.result_folder import check_place, check_results
 from assay.labels.events import dataset_event
 from assay.labels.formats import files
 from assay.labels.ledger import Ledger
@@ -24,12 +24,8 @@ from assay.labels.spaces import Space
 
 def check_folder(source: Path, folder: Path) -> None:
     """Raise when `folder` is a file, or holds the results of another verb or of another file."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file: name a folder with --out.")
-    if (folder / "ledger.db").exists() or (folder / "report.json").exists():
-        known = read_report(folder).provenance if (folder / "report.json").exists() else {}
-        if known.get("verb") != "critic" or known.get("source") != source.name:
-            raise InputError(f"{folder} holds other results: choose another folder with --out, or remove it.")
+    check_place(folder)
+    check_results(folder, "critic", source.name)
 
 
 def save(found: Criticism, folder: Path, provenance: dict[str, object]) -> Path:

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from assay.errors import InputError
-from assay.evidence.audit_files import check_folder as check_place
+from assay.evidence.audit_files import WRITTEN
 from assay.evidence.figures import Figure
 from assay.evidence.flow_run import FlowRun
 from assay.evidence.page import write_report, write_text
-from assay.evidence.report import Column, Command, Fact, Grid, Report, Section, read_report
+from assay.evidence.report import Column, Command, Fact, Grid, Report, Section
+from assay.evidence.result_folder import check_place, check_results
 from assay.evidence.results import versions_of
 from assay.evidence.shown import number, short
 from assay.kernels.intervals import wilson
@@ -181,10 +181,8 @@ def summary(found: FlowRun) -> str:
 
 def check_folder(folder: Path, *read: Path | None) -> None:
     """Raise unless results can be written to `folder` without writing over what is read or over another verb's."""
-    for path in read:
-        check_place(folder, path)
-    if (folder / "report.json").exists() and read_report(folder).provenance.get("verb") != "protect flow":
-        raise InputError(f"{folder} holds other results: choose another folder with --out, or remove it.")
+    check_place(folder, WRITTEN, *read)
+    check_results(folder, "protect flow")
 
 
 def save(found: FlowRun, folder: Path, provenance: dict[str, object]) -> Path:

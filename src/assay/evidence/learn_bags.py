@@ -160,10 +160,11 @@ def read_proportions(path: Path, column: str) -> tuple[dict[str, list[float]], t
     names = [name for name in table.schema.names if name != column]
     if not names:
         raise InputError(f"{path.name} names bags and no share of any: add a column, such as the share of a class.")
-    keys = table[column].cast(pa.string()).to_pylist()
+    keys, seen = table[column].cast(pa.string()).to_pylist(), set[str]()
     for row, key in enumerate(keys):
-        if key is None or key in keys[:row]:
+        if key is None or key in seen:
             raise InputError(f"{path.name}: bag {key!r} is {'missing' if key is None else 'named twice'}.", row=row)
+        seen.add(key)
     cells = [table[name].to_pylist() for name in names]
     for name, column_cells in zip(names, cells, strict=True):
         for row, cell in enumerate(column_cells):
@@ -203,7 +204,8 @@ def learn_bags(
     tell("reading", 0.0)
     table, aside = read_rows(source, reading, (options.bags,))
     proportions, classes = read_proportions(options.proportions, options.bags)
-    bags = read_bags(aside[options.bags].cast(pa.string()).to_pylist(), proportions, classes)
+    bag_of = aside[options.bags].cast(pa.string()).to_pylist()
+    bags = read_bags(bag_of, proportions, classes)
     tell("reading", 1.0)
     reader, features, X = fit_reader(table, reading, embeddings, lambda done: tell("computing features", done))
     new = None
@@ -216,7 +218,7 @@ def learn_bags(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         fitted = LabelProportions(recipe=recipe, random_state=reading.seed)
-        fitted.fit(X, aside[options.bags].cast(pa.string()).to_pylist(), proportions, classes)
+        fitted.fit(X, bag_of, proportions, classes)
     tell("training", 1.0)
     model = NetworkModel(
         kind="bags", reader=reader, names=classes, aside=(options.bags,), id=table.id,

@@ -196,8 +196,9 @@ def learn_censored(
     table, aside = read_rows(source, reading, (options.time, options.event))
     labels = outcomes(aside, options.time, options.event)
     check(labels, options)
-    told = tuple[str, ...]()
-    if options.horizon is None and (needed := needed_horizon(labels)) is not None:
+    line, told = Timeline(labels.time, labels.event), tuple[str, ...]()
+    lasting = survival_curve(line)
+    if options.horizon is None and (needed := needed_horizon(labels, lasting)) is not None:
         options = replace(options, horizon=needed)
         told = (
             f"How long the longest durations last is not in the data: durations count as at most {number(needed)}. Set "
@@ -220,7 +221,6 @@ def learn_censored(
     law, weights = task.weigh(np.arange(len(X)))
     model = replace(model, learner=learner, arrays=task.fit(learner, np.arange(len(X)), weights))
     tell("training", 1.0)
-    line = Timeline(labels.time, labels.event)
     return LearnedDurations(
         table=table,
         labels=labels,
@@ -230,19 +230,19 @@ def learn_censored(
         trials=trials,
         held_out=held_out[learner],
         order=order[learner],
-        lasting=survival_curve(line),
+        lasting=lasting,
         watching=survival_curve(line, of_censoring=True),
         test=None if new is None else task.judge(model, law, *new),
         warnings=(*features.warnings, *told, *notes(task, weights)),
     )
 
 
-def needed_horizon(labels: Censored) -> float | None:
+def needed_horizon(labels: Censored, lasting: SurvivalCurve) -> float | None:
     """The horizon that the mean needs where more than `REACHED` of the rows last beyond the longest time watched.
 
     How long those last is not in the data, so the mean of all durations cannot be learned, and that of min(Y, horizon)
     can.
     """
-    if survival_curve(Timeline(labels.time, labels.event)).survival[-1] <= REACHED:
+    if lasting.survival[-1] <= REACHED:
         return None
     return float(np.quantile(labels.time, 1 - REACHED, method="lower"))

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from assay.errors import InputError
+from assay.evidence.audit_files import WRITTEN as AUDIT_WRITTEN
 from assay.evidence.audit_files import as_csv
-from assay.evidence.audit_files import check_folder as check_place
 from assay.evidence.learn_model import FILE, WEIGHTS, Predicted, save_model
 from assay.evidence.learn_report import build
 from assay.evidence.learn_run import Learned
 from assay.evidence.page import write_report
-from assay.evidence.report import read_report
+from assay.evidence.result_folder import check_place, check_results
 from assay.labels import Soft
 from assay.labels.beliefs import write_beliefs
 from assay.labels.formats import files
@@ -42,12 +41,8 @@ def default_folder(source: Path) -> Path:
 
 def check_folder(folder: Path, *read: Path | None) -> None:
     """Raise unless results can be written to `folder` without writing over what is read or over another verb's."""
-    for path in read:
-        check_place(folder, path)
-        if path is not None and path.name in WRITTEN and path.resolve() == folder.resolve() / path.name:
-            raise InputError(f"The results would be written over {path}: name another folder with --out.")
-    if (folder / "report.json").exists() and read_report(folder).provenance.get("verb") != "learn":
-        raise InputError(f"{folder} holds other results: choose another folder with --out, or remove it.")
+    check_place(folder, (*AUDIT_WRITTEN, *WRITTEN), *read)
+    check_results(folder, "learn")
 
 
 def save(found: Learned, folder: Path, command: str = "") -> Path:

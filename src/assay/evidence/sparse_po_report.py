@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,9 +12,9 @@ import numpy as np
 from assay.errors import InputError
 from assay.evidence import plots
 from assay.evidence.audit_files import as_csv
-from assay.evidence.audit_files import check_folder as check_place
 from assay.evidence.page import write_report
 from assay.evidence.report import Column, Command, Fact, Grid, Prose, Report, Section, TokenText
+from assay.evidence.result_folder import check_place, check_results
 from assay.evidence.results import versions_of
 from assay.evidence.shown import number, short
 from assay.evidence.sparse_po_run import SHOWN, Aligned
@@ -35,10 +34,8 @@ TITLES = {
 
 def check_folder(folder: Path, source: Path) -> None:
     """Raise unless results can be written to `folder`, over nothing else."""
-    check_place(folder, None)
-    report = folder / "report.json"
-    if report.exists() and json.loads(report.read_bytes()).get("provenance", {}).get("verb") != "sparse-po":
-        raise InputError(f"{folder} holds other results: choose another folder with --out, or remove it.")
+    check_place(folder)
+    check_results(folder, "sparse-po")
     if source.exists() and source.resolve().parent == folder.resolve():
         raise InputError(f"{source} lies in the folder for the results: name another with --out.")
 
